@@ -1,0 +1,62 @@
+# Everything is done by platform/hailstorm_platform; this file only names it.
+# What each target leaves behind lies under .hailstorm/.
+
+PLATFORM = PYTHONPATH=platform python3 -m hailstorm_platform
+
+.DEFAULT_GOAL := help
+.PHONY: help doctor venv lock tools cluster images demo demo-twin footprint test unit lint protos \
+	verify-protos down clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
+
+##@ use
+doctor: ## say what this machine has and what it lacks
+	@$(PLATFORM) doctor
+
+demo: doctor ## a cluster, both charts, a rolling deploy under load, its verdict
+	@$(PLATFORM) demo
+
+demo-twin: doctor ## the same with drain and retries off: it must FAIL
+	@$(PLATFORM) demo -- rolling-deploy --twin
+
+footprint: ## what the demo costs while nobody uses it
+	@$(PLATFORM) footprint
+
+down: ## remove clusters, containers, network, firewall rule and our Docker daemon
+	@$(PLATFORM) down
+
+clean: ## down, and drop everything that was built or downloaded
+	@$(PLATFORM) clean
+
+##@ work on it
+venv: ## install the locked dependencies into .hailstorm/venv
+	@$(PLATFORM) venv
+
+lint: ## ruff, mypy, import-linter, buf, helm lint, shellcheck, stubs
+	@$(PLATFORM) lint
+
+unit: ## tests/unit, tests/contract and tests/integration
+	@$(PLATFORM) unit
+
+test: ## every check and every layer of tests, on a kind cluster of its own
+	@$(PLATFORM) test
+
+protos: ## regenerate the stubs and the edge's descriptors
+	@$(PLATFORM) protos
+
+verify-protos: ## fail when a stub is not what its proto generates
+	@$(PLATFORM) verify-protos
+
+lock: ## resolve the dependencies anew into requirements/*.lock
+	@$(PLATFORM) lock
+
+##@ single steps
+tools: ## build kind, helm and buf into .hailstorm/bin
+	@$(PLATFORM) tools
+
+cluster: ## the demo cluster alone
+	@$(PLATFORM) cluster up
+
+images: ## build our images and load them into the demo cluster
+	@$(PLATFORM) images

@@ -1,0 +1,73 @@
+{{/*
+Arithmetic that must hold, or the chart does not render: a schema sees one
+value, these see several. Takes the root; gives nothing.
+*/}}
+{{- define "hailstorm.checks" -}}
+{{- $l := .Values.lifecycle -}}
+{{- $d := .Values.edge.deadlines -}}
+{{- if gt (float64 $l.propagationSeconds) (float64 $l.drainMaxSeconds) }}
+{{- fail (printf "lifecycle.propagationSeconds (%v) is above lifecycle.drainMaxSeconds (%v): a drain could never end in time" $l.propagationSeconds $l.drainMaxSeconds) }}
+{{- end }}
+{{- if lt (float64 $l.drainMaxSeconds) (float64 $d.maxSeconds) }}
+{{- fail (printf "lifecycle.drainMaxSeconds (%v) is below edge.deadlines.maxSeconds (%v): a call accepted just before SIGTERM would be cut" $l.drainMaxSeconds $d.maxSeconds) }}
+{{- end }}
+{{- if gt (float64 $d.defaultSeconds) (float64 $d.maxSeconds) }}
+{{- fail (printf "edge.deadlines.defaultSeconds (%v) is above edge.deadlines.maxSeconds (%v)" $d.defaultSeconds $d.maxSeconds) }}
+{{- end }}
+{{- $age := .Values.server.maxConnectionAgeGraceSeconds -}}
+{{- if lt (float64 $age) (float64 $d.streamMaxSeconds) }}
+{{- fail (printf "server.maxConnectionAgeGraceSeconds (%v) is below edge.deadlines.streamMaxSeconds (%v): streams would be cut without a resume marker" $age $d.streamMaxSeconds) }}
+{{- end }}
+{{- /* A pod must go on serving until every Envoy has heard: a DNS refresh, then a health check with its time-out. */ -}}
+{{- $heard := divf (addf .Values.edge.discovery.refreshMilliseconds .Values.edge.healthCheck.intervalMilliseconds) 1000 -}}
+{{- if lt (float64 $l.propagationSeconds) $heard }}
+{{- fail (printf "lifecycle.propagationSeconds (%v) is below %v s, what the edge needs to hear of a drain (edge.discovery.refreshMilliseconds + edge.healthCheck.intervalMilliseconds)" $l.propagationSeconds $heard) }}
+{{- end }}
+{{- if lt (float64 .Values.rollout.minReadySeconds) $heard }}
+{{- fail (printf "rollout.minReadySeconds (%v) is below %v s, what the edge needs to find a new pod (edge.discovery.refreshMilliseconds + edge.healthCheck.intervalMilliseconds)" .Values.rollout.minReadySeconds $heard) }}
+{{- end }}
+{{- range $upstream := .Values.edge.upstreams }}
+{{- /* Headless: the edge goes straight to the pod, so no Service translates the port. */ -}}
+{{- if and (has $upstream.service (list "dispatch" "location" "trip")) (ne (int $upstream.port) (int $.Values.server.grpcPort)) }}
+{{- fail (printf "edge.upstreams: %s has port %v, but its pods listen on server.grpcPort (%v)" $upstream.name $upstream.port $.Values.server.grpcPort) }}
+{{- end }}
+{{- range $method := $upstream.methods }}
+{{- if and (not $method.stream) (gt (float64 ($method.deadlineSeconds | default 0)) (float64 $d.maxSeconds)) }}
+{{- fail (printf "edge.upstreams: %s.%s has deadlineSeconds %v, above edge.deadlines.maxSeconds (%v)" $upstream.name $method.name $method.deadlineSeconds $d.maxSeconds) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- /* Pods of an old and a new revision hold their pools at the same time. */ -}}
+{{- $pods := int .Values.trip.replicas -}}
+{{- if .Values.scaler.enabled }}{{ $pods = int .Values.scaler.trip.maxReplicas }}{{ end -}}
+{{- $pool := int (((.Values.trip.settings).postgres).poolMax | default 0) -}}
+{{- $needed := add (mul (add $pods (int .Values.rollout.maxSurge)) $pool) 10 -}}
+{{- if and (eq .Values.postgres.external.host "") (gt (int $needed) (int .Values.postgres.maxConnections)) }}
+{{- fail (printf "trip may open %d connections ((%d pods + %v surge) x poolMax %d + 10 for migrations and people), above postgres.maxConnections (%v)" (int $needed) $pods .Values.rollout.maxSurge $pool .Values.postgres.maxConnections) }}
+{{- end }}
+{{- if and .Values.postgres.external.host (not .Values.postgres.existingSecret) }}
+{{- fail "postgres.external.host is set, so postgres.existingSecret must name a Secret with its password under the key `password`" }}
+{{- end }}
+{{- if and .Values.redis.external.host (not .Values.redis.existingSecret) }}
+{{- fail "redis.external.host is set, so redis.existingSecret must name a Secret with its password under the key `password`" }}
+{{- end }}
+{{- end }}
+
+{{/*
+How long Kubernetes waits before it kills a draining pod: the longest drain,
+then what is left of calls, then tasks and up to three pools closing, each with
+its own budget (runtime.lifecycle.budget_seconds). Takes the root.
+*/}}
+{{- define "hailstorm.gracePeriod" -}}
+{{- $l := .Values.lifecycle -}}
+{{- $calls := max (ceil $l.stopGraceSeconds) (ceil .Values.edge.deadlines.maxSeconds) -}}
+{{- $least := ceil (addf $l.drainMaxSeconds $calls (mulf 4 $l.closeSeconds)) | int -}}
+{{- $wanted := int .Values.rollout.terminationGracePeriodSeconds -}}
+{{- if eq $wanted 0 -}}
+{{ $least }}
+{{- else if lt $wanted $least -}}
+{{- fail (printf "rollout.terminationGracePeriodSeconds (%d) is below %d: lifecycle.drainMaxSeconds + the longer of lifecycle.stopGraceSeconds and edge.deadlines.maxSeconds + 4 x lifecycle.closeSeconds" $wanted $least) }}
+{{- else -}}
+{{ $wanted }}
+{{- end }}
+{{- end }}

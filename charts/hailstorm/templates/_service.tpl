@@ -1,0 +1,161 @@
+{{/* The Deployment of one of our services. Takes {root, component}. */}}
+{{- define "hailstorm.deployment" -}}
+{{- include "hailstorm.checks" .root -}}
+{{- $values := index .root.Values .component -}}
+{{- $rollout := .root.Values.rollout -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "hailstorm.labels" . | nindent 4 }}
+    # The operator keeps a RolloutRecord of each rollout.
+    hailstorm.dev/record: "true"
+spec:
+  {{- if not .root.Values.scaler.enabled }}
+  replicas: {{ $values.replicas }}
+  {{- end }}
+  minReadySeconds: {{ $rollout.minReadySeconds }}
+  progressDeadlineSeconds: {{ $rollout.progressDeadlineSeconds }}
+  revisionHistoryLimit: {{ $rollout.revisionHistoryLimit }}
+  strategy:
+    type: RollingUpdate
+    rollingUpdate:
+      maxSurge: {{ $rollout.maxSurge }}
+      maxUnavailable: {{ $rollout.maxUnavailable }}
+  selector:
+    matchLabels:
+      {{- include "hailstorm.selectorLabels" . | nindent 6 }}
+  template:
+    metadata:
+      labels:
+        {{- include "hailstorm.podLabels" . | nindent 8 }}
+        # The Service selects on it as well, so that a pod can be taken out of
+        # traffic, or a warm spare put in, by one label.
+        hailstorm.dev/serving: "true"
+    spec:
+      {{- include "hailstorm.podBasics" . | trim | nindent 6 }}
+      terminationGracePeriodSeconds: {{ include "hailstorm.gracePeriod" .root }}
+      securityContext:
+        {{- include "hailstorm.podSecurity" 65532 | nindent 8 }}
+      topologySpreadConstraints:
+        {{- include "hailstorm.spread" . | nindent 8 }}
+      containers:
+        - name: {{ .component }}
+          image: {{ include "hailstorm.image" . | quote }}
+          imagePullPolicy: {{ .root.Values.images.pullPolicy }}
+          command: [python3, -m, hailstorm.{{ .component }}]
+          env:
+            {{- include "hailstorm.env" . | trim | nindent 12 }}
+          ports:
+            - {name: grpc, containerPort: {{ .root.Values.server.grpcPort }}}
+            - {name: http, containerPort: {{ .root.Values.server.httpPort }}}
+          startupProbe:
+            httpGet: {path: /readyz, port: http}
+            {{- toYaml .root.Values.probes.startup | nindent 12 }}
+          readinessProbe:
+            httpGet: {path: /readyz, port: http}
+            {{- toYaml .root.Values.probes.readiness | nindent 12 }}
+          livenessProbe:
+            httpGet: {path: /livez, port: http}
+            {{- toYaml .root.Values.probes.liveness | nindent 12 }}
+          resources:
+            {{- toYaml $values.resources | nindent 12 }}
+          securityContext:
+            {{- include "hailstorm.containerSecurity" . | nindent 12 }}
+          volumeMounts:
+            - {name: tmp, mountPath: /tmp}
+      volumes:
+        - name: tmp
+          emptyDir: {sizeLimit: 16Mi}
+{{- end }}
+
+{{/* The headless Service that the edge finds a service's pods by. Takes {root, component}. */}}
+{{- define "hailstorm.headlessService" -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "hailstorm.labels" . | nindent 4 }}
+spec:
+  # Headless: a virtual IP balances connections, and an HTTP/2 connection lives long.
+  clusterIP: None
+  selector:
+    {{- include "hailstorm.selectorLabels" . | nindent 4 }}
+    hailstorm.dev/serving: "true"
+  ports:
+    - {name: grpc, port: {{ .root.Values.server.grpcPort }}, targetPort: grpc, appProtocol: kubernetes.io/h2c}
+    - {name: http, port: {{ .root.Values.server.httpPort }}, targetPort: http}
+{{- end }}
+
+{{/* At most one pod of a component is evicted at a time. Takes {root, component}. */}}
+{{- define "hailstorm.podDisruptionBudget" -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "hailstorm.labels" . | nindent 4 }}
+spec:
+  maxUnavailable: 1
+  # A pod that is not ready anyway must not hold up a node's drain.
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels:
+      {{- include "hailstorm.selectorLabels" . | nindent 6 }}
+{{- end }}
+
+{{/* The operator's order to scale a service. Takes {root, component}. */}}
+{{- define "hailstorm.serviceScaler" -}}
+{{- $bounds := index .root.Values.scaler .component -}}
+apiVersion: hailstorm.dev/v1alpha1
+kind: ServiceScaler
+metadata:
+  name: {{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "hailstorm.labels" . | nindent 4 }}
+spec:
+  targetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ .component }}}
+  minReplicas: {{ $bounds.minReplicas }}
+  maxReplicas: {{ $bounds.maxReplicas }}
+  signal:
+    source: edge
+    # Calls in flight as callers see them: a pod short of CPU does not see its own queue.
+    edge: {cluster: {{ .component }}, service: edge-headless, port: 9902}
+  targetInFlight: {{ $bounds.targetInFlight }}
+  utilisation: {{ .root.Values.scaler.utilisation }}
+  behavior:
+    {{- toYaml .root.Values.scaler.behavior | nindent 4 }}
+{{- end }}
+
+{{/* Who may talk to a service, and whom it may talk to. Takes {root, component, egress: list of rules}. */}}
+{{- define "hailstorm.serviceNetworkPolicy" -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "hailstorm.labels" . | nindent 4 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "hailstorm.selectorLabels" . | nindent 6 }}
+  policyTypes: [Ingress, Egress]
+  ingress:
+    # Calls and health checks: from the edge alone.
+    - from:
+        - podSelector: {matchLabels: {app.kubernetes.io/component: edge}}
+      ports: [{port: grpc}]
+    # /metrics: from the operator. The kubelet's probes need no rule.
+    - from:
+        - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ .root.Values.networkPolicy.operatorNamespace }}}}
+      ports: [{port: http}]
+  egress:
+    {{- .egress | nindent 4 }}
+{{- end }}

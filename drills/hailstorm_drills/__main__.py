@@ -1,0 +1,256 @@
+"""
+Command line of the drills: list, plan, run, judge.
+
+Exit codes: 0 PASS, 1 FAIL, 2 UNKNOWN; 3 the drill could not begin, 64 the
+command line was wrong, 130 interrupted (and healed).
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import yaml
+
+from hailstorm_drills.checkers.base import Verdict
+from hailstorm_drills.cluster import Cluster, CommandError
+from hailstorm_drills.evidence import Directory
+from hailstorm_drills.load import Load, LoadSpec
+from hailstorm_drills.lock import LockedError, locked
+from hailstorm_drills.plan import Parameters
+from hailstorm_drills.registry import scenarios
+from hailstorm_drills.report.page import render_page
+from hailstorm_drills.report.postmortem import render_postmortem
+from hailstorm_drills.runner import Runner, SetupError
+from hailstorm_drills.table import render
+from hailstorm_drills.verdict import as_json, judge
+
+EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.UNKNOWN: 2}
+EX_SETUP: Final = 3
+EX_USAGE: Final = 64
+EX_INTERRUPTED: Final = 130
+# The load must outlast every wait of the drill; it is told to finish earlier.
+LOAD_MARGIN_SECONDS: Final = 120.0
+# Installing before the load, collecting and healing after it.
+LOCK_MARGIN_SECONDS: Final = 900.0
+# Half-way down. The drill, its kubectl and its helm run beside the cluster, where
+# one process of the host weighs as much as all of kind's nodes together: at the
+# usual priority they took a core from the pods that they were watching.
+NICENESS: Final = 10
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is not mistaken for UNKNOWN."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EX_USAGE, f"{self.prog}: {message}\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = Parser(prog="python -m hailstorm_drills", description=__doc__.split("\n\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the drills there are")
+    judging = commands.add_parser("judge", help="judge a drill's directory again")
+    judging.add_argument("directory", type=Path)
+    for name, told in (("plan", "print what a drill will do"), ("run", "run a drill")):
+        command = commands.add_parser(name, help=told)
+        command.add_argument("drill", choices=sorted(scenarios()))
+        command.add_argument("--twin", action="store_true", help="the broken twin: must FAIL")
+        command.add_argument("--namespace", default="hailstorm")
+        command.add_argument("--operator-namespace", default="hailstorm-system")
+        command.add_argument("--load-namespace", default="hailstorm-load")
+        command.add_argument("--release", default="hailstorm")
+        command.add_argument("--chart", default="charts/hailstorm")
+        command.add_argument(
+            "--values", action="append", required=True, help="values of the release before"
+        )
+        command.add_argument(
+            "--next-values", action="append", required=True, help="values of the release after"
+        )
+        command.add_argument("--seed", type=int, help="default: drawn and printed")
+        command.add_argument("--baseline-seconds", type=float, default=60.0)
+        command.add_argument("--recover-seconds", type=float, default=30.0)
+        command.add_argument("--took-hold-seconds", type=float, default=120.0)
+        command.add_argument("--healed-seconds", type=float, default=300.0)
+        command.add_argument("--workers", type=int, default=2, help="load workers (2)")
+        command.add_argument(
+            "--load",
+            action="append",
+            default=[],
+            metavar="FIELD=VALUE",
+            help="one field of the load's profile; repeatable",
+        )
+        command.add_argument("--min-user-calls", type=int, default=10_000)
+        command.add_argument("--max-generator-lag-ms", type=float, default=50.0)
+        command.add_argument(
+            "--max-fault-p99-ms",
+            type=float,
+            default=1_000.0,
+            help="p99 while the fault lasts; 0 does not judge it (1000: a guess at patience)",
+        )
+    run = commands.choices["run"]
+    run.add_argument("--kubeconfig", type=Path, required=True)
+    run.add_argument("--edge", default="127.0.0.1:18080", help="host:port of the edge")
+    run.add_argument("--output", type=Path, required=True, help="directory for the drill's own")
+    run.add_argument(
+        "--target",
+        help="where the load goes (default: the edge's headless Service of --namespace)",
+    )
+    return parser
+
+
+def parameters_of(arguments: argparse.Namespace) -> Parameters:
+    """Arguments as the plan's parameters; the seed is drawn when none is given."""
+    load: dict[str, Any] = {}
+    for setting in arguments.load:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise SetupError(f"--load {setting!r}: expected FIELD=VALUE")
+        load[name] = yaml.safe_load(value)
+    seed = arguments.seed if arguments.seed is not None else random.randrange(1, 10**6)
+    load.setdefault("seed", seed)
+    load.setdefault(
+        "duration_seconds",
+        arguments.baseline_seconds
+        + arguments.took_hold_seconds
+        + arguments.healed_seconds
+        + arguments.recover_seconds
+        + LOAD_MARGIN_SECONDS,
+    )
+    return Parameters(
+        drill=arguments.drill,
+        is_twin=arguments.twin,
+        seed=seed,
+        baseline_seconds=arguments.baseline_seconds,
+        recover_seconds=arguments.recover_seconds,
+        took_hold_seconds=arguments.took_hold_seconds,
+        healed_seconds=arguments.healed_seconds,
+        workers=arguments.workers,
+        load=load,
+        min_user_calls=arguments.min_user_calls,
+        max_generator_lag_ms=arguments.max_generator_lag_ms,
+        max_fault_p99_ms=arguments.max_fault_p99_ms or None,
+        release=arguments.release,
+        chart=arguments.chart,
+        values=tuple(arguments.values),
+        next_values=tuple(arguments.next_values),
+        namespace=arguments.namespace,
+        operator_namespace=arguments.operator_namespace,
+        load_namespace=arguments.load_namespace,
+    )
+
+
+def image_of(values: tuple[str, ...]) -> tuple[str, str]:
+    """(image, pull policy) of the drills, from the same values as the release."""
+    images: dict[str, Any] = {}
+    for file in values:
+        found = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
+        for name, block in (found.get("images") or {}).items():
+            if isinstance(block, dict):
+                images.setdefault(name, {}).update(block)
+            else:
+                images[name] = block
+    drills = images.get("drills", {})
+    if not drills.get("repository") or not drills.get("tag"):
+        raise SetupError(f"images.drills.repository and tag are in none of {', '.join(values)}")
+    registry = images.get("registry") or ""
+    repository = f"{registry}/{drills['repository']}" if registry else drills["repository"]
+    return f"{repository}:{drills['tag']}", images.get("pullPolicy", "IfNotPresent")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """See the module."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        match arguments.command:
+            case "list":
+                for scenario in scenarios().values():
+                    print(f"{scenario.name:<16}{scenario.summary}")
+                    print(f"{'':<16}--twin: {scenario.twin_summary}")
+                return 0
+            case "plan":
+                scenario = scenarios()[arguments.drill]
+                print(scenario.make_plan(parameters_of(arguments)).render())
+                return 0
+            case "judge":
+                return _judge(Directory(arguments.directory))
+        return _run(arguments)
+    except (SetupError, LockedError, CommandError, OSError, yaml.YAMLError) as error:
+        print(f"hailstorm_drills: {error}", file=sys.stderr)
+        return EX_SETUP
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    scenario = scenarios()[arguments.drill]
+    parameters = parameters_of(arguments)
+    image, pull_policy = image_of(parameters.values)
+    plan = scenario.make_plan(parameters)
+    print(plan.render(), flush=True)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    name = f"{parameters.drill}{'-twin' if parameters.is_twin else ''}-{stamp}"
+    path = arguments.output / name
+    path.mkdir(parents=True)
+    directory = Directory(path)
+    directory.write("plan.json", plan.as_json())
+    cluster = Cluster(arguments.kubeconfig.resolve())
+    target = (
+        arguments.target or f"dns:///edge-headless.{parameters.namespace}.svc.cluster.local:8080"
+    )
+    load_seconds = float(parameters.load["duration_seconds"])
+    load = Load(
+        cluster,
+        LoadSpec(
+            parameters.load_namespace,
+            image,
+            pull_policy,
+            target,
+            parameters.workers,
+            parameters.load,
+            deadline_seconds=int(load_seconds) + 600,
+        ),
+    )
+    log = (path / "drill.log").open("w", encoding="utf-8")
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+        log.write(text + "\n")
+        log.flush()
+
+    runner = Runner(scenario, parameters, cluster, load, arguments.edge, directory, say)
+    # A drill that is told to end heals first, however it is told.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with locked(cluster, parameters.load_namespace, name, load_seconds + LOCK_MARGIN_SECONDS):
+            runner.run()
+    except KeyboardInterrupt:
+        print("interrupted; healed, and judged by what was seen")
+        _judge(directory)
+        return EX_INTERRUPTED
+    finally:
+        log.close()
+    return _judge(directory)
+
+
+def _judge(directory: Directory) -> int:
+    evidence = directory.load()
+    judgement = judge(evidence)
+    directory.write("verdict.json", as_json(evidence, judgement))
+    page = directory.path / "report.html"
+    page.write_text(render_page(evidence, judgement), encoding="utf-8")
+    draft = render_postmortem(evidence, judgement)
+    (directory.path / "postmortem.md").write_text(draft, encoding="utf-8")
+    print()
+    print(render(judgement, colour=sys.stdout.isatty()))
+    print(page)
+    return EXIT_CODES[judgement.verdict]
+
+
+if __name__ == "__main__":
+    os.nice(NICENESS)
+    sys.exit(main())

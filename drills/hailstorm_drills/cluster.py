@@ -1,0 +1,107 @@
+"""
+The way to the cluster: kubectl and helm as child processes, each with a time-out.
+
+The two programs are what users run by hand, so a drill does nothing that could
+not be typed. Nothing here waits without an end, and nothing retries: whether a
+command may be repeated is its caller's knowledge.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+# A healthy API server answers in milliseconds; one that needs longer than this
+# on a busy machine is not one to run a drill on.
+QUERY_SECONDS: Final = 30.0
+# Helm renders, compares and applies; it does not wait for pods here.
+HELM_SECONDS: Final = 180.0
+# How much of a program's complaint fits into a sentence.
+COMPLAINT_CHARACTERS: Final = 600
+
+
+class CommandError(RuntimeError):
+    """A program failed, was missing, or took too long; the message has its own words."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One cluster, reached through one kubeconfig."""
+
+    kubeconfig: Path
+    kubectl_program: str = "kubectl"
+    helm_program: str = "helm"
+
+    def environment(self) -> dict[str, str]:
+        """The child's environment: this process's, with our kubeconfig."""
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+
+    def kubectl(
+        self, *arguments: str, timeout: float = QUERY_SECONDS, text: str | None = None
+    ) -> str:
+        """Run kubectl and return its output; raises CommandError."""
+        return self._run([self.kubectl_program, *arguments], timeout, text).decode()
+
+    def helm(self, *arguments: str, timeout: float = HELM_SECONDS) -> str:
+        """Run helm and return its output; raises CommandError."""
+        return self._run([self.helm_program, *arguments], timeout, None).decode()
+
+    def get(self, resource: str, namespace: str, *options: str) -> dict[str, Any]:
+        """`kubectl get -o json`, read; raises CommandError."""
+        found = self.kubectl("get", resource, "--namespace", namespace, "-o", "json", *options)
+        return dict(json.loads(found))
+
+    def raw(self, path: str, timeout: float = QUERY_SECONDS) -> bytes:
+        """GET a path of the API server, for instance through a pod's proxy."""
+        return self._run([self.kubectl_program, "get", "--raw", path], timeout, None)
+
+    def post(self, path: str, timeout: float = QUERY_SECONDS) -> bytes:
+        """POST an empty body to a path of the API server."""
+        command = [self.kubectl_program, "create", "--raw", path, "-f", "-"]
+        return self._run(command, timeout, "")
+
+    def apply(self, manifests: Sequence[dict[str, Any]]) -> None:
+        """`kubectl apply` of the manifests in one go."""
+        whole = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+        self.kubectl("apply", "-f", "-", text=json.dumps(whole), timeout=60)
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start kubectl in the background; the caller ends it."""
+        try:
+            return subprocess.Popen(
+                [self.kubectl_program, *arguments],
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # An interrupt on the terminal is for the drill, which then heals
+                # the fault and still needs its watches while it does.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CommandError(f"{self.kubectl_program} cannot be started: {error}") from error
+
+    def _run(self, command: list[str], timeout: float, text: str | None) -> bytes:
+        told = " ".join(command[:4])
+        try:
+            done = subprocess.run(
+                command,
+                env=self.environment(),
+                input=None if text is None else text.encode(),
+                stdin=subprocess.DEVNULL if text is None else None,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CommandError(f"{command[0]} cannot be started: {error}") from error
+        except subprocess.TimeoutExpired as error:
+            raise CommandError(f"{told} ... took longer than {timeout:.0f} s") from error
+        if done.returncode != 0:
+            complaint = done.stderr.decode(errors="replace").strip()[-COMPLAINT_CHARACTERS:]
+            raise CommandError(f"{told} ... failed: {complaint or 'without a word'}")
+        return done.stdout

@@ -1,0 +1,87 @@
+"""
+The plan of a drill: numbered steps and every parameter, printed before it runs.
+
+Whoever runs a drill sees first what it will do to the cluster and by which
+numbers it will judge. The plan is a pure function of its parameters, kept as
+plan.json, and golden-tested.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Everything a drill can be told; each is printed, and none is hidden elsewhere."""
+
+    drill: str
+    is_twin: bool
+    seed: int
+    baseline_seconds: float
+    recover_seconds: float
+    # The fault must have taken hold, and then healed, within these.
+    took_hold_seconds: float
+    healed_seconds: float
+    workers: int
+    # Fields of the load's profile that differ from its default.
+    load: dict[str, Any]
+    # Below this many user calls the verdict is UNKNOWN.
+    min_user_calls: int
+    # The load generator's own lag, p99; above it the verdict is UNKNOWN.
+    max_generator_lag_ms: float
+    # p99 from the intended start while the fault lasts; None does not judge it.
+    max_fault_p99_ms: float | None
+    release: str
+    chart: str
+    values: tuple[str, ...]
+    next_values: tuple[str, ...]
+    namespace: str
+    operator_namespace: str
+    load_namespace: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One numbered step."""
+
+    phase: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will happen, in order, and the numbers it depends on."""
+
+    parameters: Parameters
+    steps: tuple[Step, ...]
+
+    def render(self) -> str:
+        """The plan as it is printed; the same parameters give the same text."""
+        p = self.parameters
+        twin = " --twin (broken on purpose: it must come out FAIL)" if p.is_twin else ""
+        lines = [f"drill {p.drill}{twin}, seed {p.seed}"]
+        width = max(len(step.phase) for step in self.steps)
+        lines += [
+            f"{number:>3}. {step.phase:<{width}}  {step.text}"
+            for number, step in enumerate(self.steps, start=1)
+        ]
+        lines.append("parameters")
+        for name, value in asdict(p).items():
+            shown = ", ".join(value) if isinstance(value, tuple) else value
+            lines.append(f"  {name}: {shown}")
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """For plan.json."""
+        return {
+            "parameters": asdict(self.parameters),
+            "steps": [asdict(step) for step in self.steps],
+        }
+
+
+def parameters_from_json(found: dict[str, Any]) -> Parameters:
+    """Read back what `as_json` wrote."""
+    values = dict(found)
+    for name in ("values", "next_values"):
+        values[name] = tuple(values[name])
+    return Parameters(**values)

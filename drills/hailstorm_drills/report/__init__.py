@@ -1,0 +1,1 @@
+"""The report: one HTML file with pictures, that opens without a network."""

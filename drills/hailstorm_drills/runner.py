@@ -1,0 +1,303 @@
+"""
+Runs a drill: the phases in order, everything seen written down, all healed.
+
+    baseline -> inject -> hold -> recover -> settle -> judge
+
+Whatever goes wrong, an interrupt included, leaves the same way: the fault is
+healed, the load is taken away, and what was seen so far is kept and judged.
+A step that failed is a problem in the evidence and makes the verdict UNKNOWN.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from hailstorm_drills.cluster import Cluster, CommandError
+from hailstorm_drills.collect import (
+    collect_edge_log,
+    collect_events,
+    collect_facts,
+    collect_records,
+    read_versions,
+)
+from hailstorm_drills.evidence import Directory
+from hailstorm_drills.faults.base import FaultError, guarded, wait_for
+from hailstorm_drills.faults.helm_rollout import Release
+from hailstorm_drills.health import edge_answers
+from hailstorm_drills.load import Load, LoadError
+from hailstorm_drills.phases import BASELINE, HOLD, INJECT, RECOVER, SETTLE, PhaseLog
+from hailstorm_drills.plan import Parameters
+from hailstorm_drills.registry import Scenario
+from hailstorm_drills.rollouts import unsettled
+from hailstorm_drills.watching import Watch
+
+# A fresh release with stores on slow disks, images already on the nodes.
+INSTALL_SECONDS: Final = 300.0
+# Pods that only import Python and connect.
+LOAD_START_SECONDS: Final = 120.0
+# Load that was told to finish: its wind-down, deadlines, and closing.
+LOAD_END_SECONDS: Final = 150.0
+# Without load a scaler shrinks, a pod a step; each drains for some seconds.
+SETTLED_SECONDS: Final = 120.0
+# How often progress is told, and the load is asked for its state. Asking costs
+# a kubectl, so not more often.
+PROGRESS_SECONDS: Final = 5.0
+# The load's master may be slow to answer once or twice; then it is gone, and a
+# drill without load is not worth its fault.
+MAX_SILENCES: Final = 3
+
+
+class SetupError(RuntimeError):
+    """The drill cannot begin: the cluster, the release or the load is not fit for it."""
+
+
+class Runner:
+    """One run of one scenario, into one directory."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        parameters: Parameters,
+        cluster: Cluster,
+        load: Load,
+        edge: str,
+        directory: Directory,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self._scenario, self._parameters = scenario, parameters
+        self._cluster, self._load, self._edge = cluster, load, edge
+        self._directory, self._say = directory, say
+        self._pods = Watch(cluster, "pods", parameters.namespace)
+        self._deployments = Watch(cluster, "deployments", parameters.namespace)
+        self._release = Release(cluster, parameters.release, parameters.namespace, parameters.chart)
+        self._phases = PhaseLog(time.time, lambda name: self._tell(f"== {name}"))
+        self._problems: dict[str, str] = {}
+        self._health: dict[str, str | None] = {}
+        self._versions: dict[str, str] = {}
+        self._busy: dict[str, float] = {}
+        self._was_upgraded = False
+        self._silences = 0
+        self._started_at = time.time()
+
+    def run(self) -> None:
+        """
+        Do it all and write the directory.
+
+        Raises SetupError when the drill could not begin; otherwise every
+        problem is in the evidence. KeyboardInterrupt passes after the healing.
+        """
+        try:
+            self._prepare()
+            with self._fresh_load():
+                self._phases_under_load()
+        finally:
+            with self._step("heal the twin"):
+                self._heal_twin()
+            self._pods.stop()
+            self._deployments.stop()
+            self._write()
+
+    def _prepare(self) -> None:
+        """Install, wait for health; nothing of this is the drill's fault yet."""
+        settings = self._scenario.twin_settings if self._parameters.is_twin else ()
+        try:
+            self._load.sweep()
+            self._tell(f"installing {self._parameters.release}")
+            self._was_upgraded = True
+            self._release.upgrade(self._parameters.values, settings)
+            self._pods.start()
+            self._deployments.start()
+            wait_for(self._health_now, INSTALL_SECONDS, "the release is healthy")
+        except (CommandError, FaultError) as error:
+            raise SetupError(str(error)) from error
+        self._health["before"] = None
+        self._versions.update(read_versions(self._cluster, self._deployments.objects(), "from"))
+
+    def _phases_under_load(self) -> None:
+        p = self._parameters
+        fault = self._scenario.make_fault(p, self._cluster, self._pods, self._deployments)
+        with self._phase(BASELINE):
+            self._watch_load(p.baseline_seconds)
+        with self._step("fault"), guarded(fault, p.healed_seconds, self._wait) as guard:
+            guard.set_up()
+            with self._phase(INJECT):
+                guard.inject()
+                guard.wait_took_hold(p.took_hold_seconds)
+            with self._phase(HOLD):
+                guard.heal(p.healed_seconds)
+        with self._phase(RECOVER):
+            self._watch_load(p.recover_seconds)
+        self._versions.update(read_versions(self._cluster, self._deployments.objects(), "to"))
+        with self._phase(SETTLE):
+            self._settle()
+
+    def _settle(self) -> None:
+        with self._step("load"):
+            self._load.finish()
+            wait_for(self._load_is_open, LOAD_END_SECONDS, "the load is over")
+        with self._step("history"):
+            self._load.fetch_history(self._directory.path / "history.jsonl.gz")
+        with self._step("health"):
+            self._health["after"] = self._health_after()
+        state = self._directory.read("load.json", {})
+        since = self._started_at
+        for name, collect in (
+            ("facts", lambda: collect_facts(self._cluster, self._parameters, state)),
+            ("edge-log", lambda: collect_edge_log(self._cluster, self._parameters, since)),
+            ("events", lambda: collect_events(self._cluster, self._parameters)),
+            ("records", lambda: collect_records(self._cluster, self._parameters)),
+        ):
+            with self._step(name):
+                self._directory.write(f"{name}.json", collect())
+
+    def _health_after(self) -> str | None:
+        """None when all is well within a while: a scaler may still be taking pods away."""
+        try:
+            wait_for(self._health_now, SETTLED_SECONDS, "healthy after the drill")
+        except FaultError as error:
+            return str(error)
+        return None
+
+    def _heal_twin(self) -> None:
+        """A twin's damage does not stay: the same version, as it should be."""
+        if not self._parameters.is_twin or not self._was_upgraded:
+            return
+        self._tell("healing the twin")
+        self._release.upgrade(self._parameters.next_values)
+        wait_for(self._health_now, INSTALL_SECONDS, "the healed twin is healthy")
+
+    @contextlib.contextmanager
+    def _fresh_load(self) -> Iterator[None]:
+        try:
+            self._tell("starting the load")
+            self._load.start()
+            wait_for(self._load.waiting_for, LOAD_START_SECONDS, "the load runs", sleep=_slow)
+            state = self._load.state()
+            self._tell(f"warming up until demand begins (run {state['run_id']})")
+            time.sleep(max(0.0, state["demand_at"] - time.time()))
+            yield
+        except (LoadError, CommandError, FaultError) as error:
+            if not self._phases.intervals:
+                raise SetupError(str(error)) from error
+            self._problems.setdefault("load", str(error))
+        finally:
+            with self._step("sweep"):
+                self._load.sweep()
+
+    def _watch_load(self, seconds: float) -> None:
+        end = time.time() + seconds
+        while (left := end - time.time()) > 0:
+            time.sleep(min(PROGRESS_SECONDS, left))
+            self._progress()
+
+    def _wait(self, probe: Callable[[], str | None], seconds: float, what: str) -> None:
+        """Wait as the fault does, and tell what is still missing."""
+        last = [time.time()]
+
+        def told() -> str | None:
+            missing = probe()
+            if missing and time.time() - last[0] >= PROGRESS_SECONDS:
+                last[0] = time.time()
+                self._progress(missing)
+            return missing
+
+        wait_for(told, seconds, what)
+
+    def _progress(self, also: str = "") -> None:
+        try:
+            state = self._load.state()
+        except LoadError as error:
+            self._silences += 1
+            self._tell(f"   {error}")
+            if self._silences >= MAX_SILENCES:
+                raise
+            return
+        self._silences = 0
+        recent = state["recent"]
+        self._tell(
+            f"   {state['calls']:>7,} calls  {recent['calls_per_second']:>5.0f}/s  "
+            f"p99 {recent['p99_ms'] or 0:>5.0f} ms  failed {state['fail']}  "
+            f"unknown {state['unknown']}  {also}".rstrip()
+        )
+
+    def _load_is_open(self) -> str | None:
+        time.sleep(1.0)
+        state = self._load.state()
+        self._directory.write("load.json", state)
+        if state["state"] == "incomplete":
+            raise FaultError(state["why"])
+        return None if state["state"] == "complete" else f"the load is {state['state']}"
+
+    def _health_now(self) -> str | None:
+        return unsettled(self._deployments.objects(), self._pods.objects()) or edge_answers(
+            self._edge
+        )
+
+    @contextlib.contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        """A phase, and how much of the machine was at work in it."""
+        with self._phases.phase(name):
+            before = cpu_seconds()
+            yield
+            after = cpu_seconds()
+            self._busy[name] = busy_cores(before, after)
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        """A step whose failure is a problem of the drill and does not end it."""
+        try:
+            yield
+        except (CommandError, FaultError, LoadError) as error:
+            self._problems[name] = str(error)
+            self._tell(f"   PROBLEM {name}: {error}")
+        except KeyboardInterrupt:
+            self._problems["interrupt"] = f"interrupted during {name}"
+            raise
+
+    def _write(self) -> None:
+        self._directory.write("pods.json", self._pods.seen())
+        self._directory.write("deployments.json", self._deployments.seen())
+        run: dict[str, Any] = {
+            "started_at": self._started_at,
+            "components": self._scenario.components,
+            "intervals": {n: [i.start, i.end] for n, i in self._phases.intervals.items()},
+            "health": self._health,
+            "problems": self._problems,
+            "versions": self._versions,
+            "machine": {
+                **machine(),
+                **{f"busy_cores_{name}": busy for name, busy in self._busy.items()},
+            },
+        }
+        self._directory.write("run.json", run)
+
+    def _tell(self, text: str) -> None:
+        self._say(f"{time.time() - self._started_at:6.1f} s  {text}")
+
+
+def machine() -> dict[str, float]:
+    """Cores and memory of the machine that the drill, and with kind all of it, runs on."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {"cores": os.cpu_count() or 0, "memory_gib": round(pages * size / 2**30, 1)}
+
+
+def cpu_seconds() -> tuple[float, float]:
+    """(busy, all) seconds of all cores since boot; with kind, the cluster's are among them."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    # user nice system idle iowait irq softirq steal, in ticks of the kernel's clock.
+    hertz = os.sysconf("SC_CLK_TCK")
+    return (sum(ticks) - ticks[3] - ticks[4]) / hertz, sum(ticks) / hertz
+
+
+def busy_cores(before: tuple[float, float], after: tuple[float, float]) -> float:
+    """How many cores were at work between the two; 0 when no time has passed."""
+    passed = after[1] - before[1]
+    return round((after[0] - before[0]) / passed * (os.cpu_count() or 1), 2) if passed else 0.0
+
+
+def _slow(_: float) -> None:
+    # Each look starts a kubectl.
+    time.sleep(1.0)

@@ -1,0 +1,118 @@
+"""
+The words of the operator's API: group, kinds, labels, condition types, reasons.
+
+Every name that reaches the cluster is spelled here and nowhere else, because a
+name built in two places ends up as two names. This module imports nothing, so
+that drills and tests can speak of the API without carrying the operator.
+"""
+
+from typing import Final
+
+GROUP: Final = "hailstorm.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+SCALER_KIND: Final = "ServiceScaler"
+SCALER_PLURAL: Final = "servicescalers"
+RECORD_KIND: Final = "RolloutRecord"
+RECORD_PLURAL: Final = "rolloutrecords"
+
+# On a Deployment: keep RolloutRecords of it.
+RECORD_LABEL: Final = f"{GROUP}/record"
+RECORD_LABEL_VALUE: Final = "true"
+# On a RolloutRecord: the Deployment it speaks of, for `kubectl get rr -l`.
+TARGET_LABEL: Final = f"{GROUP}/target"
+# On a RolloutRecord: uid of that Deployment, since a name can be used again.
+TARGET_UID_LABEL: Final = f"{GROUP}/target-uid"
+# On a RolloutRecord, written when it closes, so that retention can select.
+OUTCOME_LABEL: Final = f"{GROUP}/outcome"
+
+# Kubernetes' own words that the operator reads.
+REVISION_ANNOTATION: Final = "deployment.kubernetes.io/revision"
+REVISION_HISTORY_ANNOTATION: Final = "deployment.kubernetes.io/revision-history"
+CHANGE_CAUSE_ANNOTATION: Final = "kubernetes.io/change-cause"
+RESTARTED_AT_ANNOTATION: Final = "kubectl.kubernetes.io/restartedAt"
+POD_TEMPLATE_HASH_LABEL: Final = "pod-template-hash"
+SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
+
+# Reason of the Progressing condition of a Deployment whose rollout has arrived.
+REASON_ARRIVED: Final = "NewReplicaSetAvailable"
+
+# What started a rollout.
+TRIGGER_INITIAL: Final = "initial"
+TRIGGER_ROLLOUT: Final = "rollout"
+TRIGGER_ROLLBACK: Final = "rollback"
+TRIGGER_RESTART: Final = "restart"
+
+# Phases of a rollout, in the order in which they are reached.
+PHASE_STARTED: Final = "Started"
+PHASE_SURGING: Final = "Surging"
+PHASE_AVAILABLE: Final = "Available"
+PHASE_COMPLETE: Final = "Complete"
+# The other ends, and what may interrupt.
+PHASE_PAUSED: Final = "Paused"
+PHASE_RESUMED: Final = "Resumed"
+PHASE_FAILED: Final = "Failed"
+PHASE_RECOVERED: Final = "Recovered"
+PHASE_SUPERSEDED: Final = "Superseded"
+PHASE_DELETED: Final = "Deleted"
+
+OUTCOME_PROGRESSING: Final = "progressing"
+OUTCOME_COMPLETE: Final = "complete"
+OUTCOME_FAILED: Final = "failed"
+OUTCOME_SUPERSEDED: Final = "superseded"
+OUTCOME_DELETED: Final = "deleted"
+# Rolled while nobody watched: that it happened is known, how it went is not.
+OUTCOME_UNKNOWN: Final = "unknown"
+
+# Condition types of a ServiceScaler.
+CONDITION_ACTIVE: Final = "Active"
+CONDITION_SIGNAL: Final = "SignalFresh"
+CONDITION_PANICKING: Final = "Panicking"
+CONDITION_LIMITED: Final = "Limited"
+CONDITION_CONFLICT: Final = "Conflict"
+
+# Condition types of a RolloutRecord.
+CONDITION_CLOSED: Final = "Closed"
+
+# Reasons: facts in CamelCase, for conditions and Events.
+REASON_SCALING: Final = "Scaling"
+REASON_SPEC_INVALID: Final = "SpecInvalid"
+REASON_TARGET_MISSING: Final = "TargetMissing"
+REASON_SCALED_TO_ZERO: Final = "ScaledToZero"
+REASON_HPA_CONFLICT: Final = "HorizontalPodAutoscalerOwnsReplicas"
+REASON_SCALER_CONFLICT: Final = "OlderServiceScalerOwnsReplicas"
+REASON_SOLE_OWNER: Final = "SoleOwnerOfReplicas"
+REASON_ALL_SOURCES: Final = "AllSourcesAnswer"
+REASON_SOURCES_MISSING: Final = "SomeSourcesMissing"
+REASON_SIGNAL_STALE: Final = "NoSourceAnswers"
+REASON_NO_SOURCES: Final = "ServiceHasNoEndpoints"
+REASON_WITHIN_BOUNDS: Final = "WithinBounds"
+REASON_DEMAND_STEP: Final = "DemandStep"
+REASON_DEMAND_STEADY: Final = "DemandSteady"
+REASON_SCALED_UP: Final = "ScaledUp"
+REASON_SCALED_DOWN: Final = "ScaledDown"
+REASON_SCALED_BY_OTHER: Final = "ScaledByOther"
+REASON_ROLLOUT_STARTED: Final = "RolloutStarted"
+REASON_ROLLOUT_COMPLETED: Final = "RolloutCompleted"
+REASON_ROLLOUT_FAILED: Final = "RolloutFailed"
+REASON_ROLLOUT_SUPERSEDED: Final = "RolloutSuperseded"
+REASON_DEADLINE: Final = "ProgressDeadlineExceeded"
+REASON_TARGET_DELETED: Final = "TargetDeleted"
+REASON_NOT_WATCHED: Final = "NotWatched"
+
+# What held a decision back, or moved it: the clamp that won.
+CLAMP_NONE: Final = "none"
+CLAMP_STEADY: Final = "steady"
+CLAMP_TOLERANCE: Final = "tolerance"
+CLAMP_MIN: Final = "minReplicas"
+CLAMP_MAX: Final = "maxReplicas"
+CLAMP_CREATION: Final = "maxPodsInCreation"
+CLAMP_PANIC: Final = "panicNeverShrinks"
+CLAMP_ROLLOUT: Final = "rolloutNeverShrinks"
+CLAMP_PARTIAL: Final = "partialSignalNeverShrinks"
+CLAMP_STALE: Final = "staleSignalHolds"
+CLAMP_WINDOW: Final = "stableWindow"
+CLAMP_STEP: Final = "stepDown"
+CLAMP_CONFLICT: Final = "conflictHolds"
+CLAMP_ZERO: Final = "scaledToZeroHolds"

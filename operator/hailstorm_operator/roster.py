@@ -1,0 +1,119 @@
+"""
+Which ServiceScalers are at work: one loop each, started, replaced and ended here.
+
+Loops are plain tasks and not kopf daemons, because those put finalizers on the
+objects, and an object with a finalizer cannot be deleted while the operator is
+away.
+"""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from hailstorm_operator import api
+from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
+from hailstorm_operator.conditions import Condition, merge_conditions
+from hailstorm_operator.inventory import Inventory, Json, Key, ScalerView
+from hailstorm_operator.scaler import ScalerLoop
+from hailstorm_operator.specs import SpecError, parse_scaler_spec
+from hailstorm_operator.timestamps import whole_seconds
+
+logger = logging.getLogger(__name__)
+
+
+class Roster:
+    """Loops by (namespace, name)."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        inventory: Inventory,
+        session: aiohttp.ClientSession,
+        poll_seconds: float,
+    ) -> None:
+        self._cluster = cluster
+        self._inventory = inventory
+        self._session = session
+        self._poll_seconds = poll_seconds
+        self._loops: dict[Key, tuple[ScalerLoop | None, int, str, asyncio.Task[None]]] = {}
+
+    async def show_scaler(self, body: dict[str, Any], *, deleted: bool = False) -> None:
+        """Take the newest state of a ServiceScaler. Status changes change nothing."""
+        metadata = body["metadata"]
+        key = (metadata["namespace"], metadata["name"])
+        if deleted:
+            await self._end(key)
+            self._inventory.scalers.pop(key, None)
+            return
+        target = ((body.get("spec") or {}).get("targetRef") or {}).get("name", "")
+        self._inventory.scalers[key] = ScalerView(
+            str(target), str(metadata.get("creationTimestamp", ""))
+        )
+        generation, uid = int(metadata.get("generation", 0)), str(metadata["uid"])
+        known = self._loops.get(key)
+        if known is not None and known[1:3] == (generation, uid):
+            return
+        await self._end(key)
+        try:
+            spec = parse_scaler_spec(body.get("spec") or {})
+        except SpecError as error:
+            work = self._refuse(body, str(error))
+            loop = None
+        else:
+            loop = ScalerLoop(
+                body, spec, self._cluster, self._inventory, self._session, self._poll_seconds
+            )
+            work = loop.run()
+        self._loops[key] = (loop, generation, uid, asyncio.create_task(work, name=f"scaler {key}"))
+
+    async def resync(self) -> None:
+        """Read again what the loops rest on, since a watch can die without a sound."""
+        for key, (loop, *_) in list(self._loops.items()):
+            try:
+                body = await self._cluster.get_scaler(*key)
+            except NotFoundError:
+                await self._end(key)
+                self._inventory.scalers.pop(key, None)
+                continue
+            await self.show_scaler(body)
+            if loop is not None:
+                await self._resync_loop(loop)
+
+    async def stop(self) -> None:
+        """End every loop; what serves goes on serving."""
+        for key in list(self._loops):
+            await self._end(key)
+
+    async def _resync_loop(self, loop: ScalerLoop) -> None:
+        service, target = loop.spec.signal.service, (loop.namespace, loop.spec.target.name)
+        slices = await self._cluster.list_endpoint_slices(loop.edge_namespace, service)
+        self._inventory.replace_slices(loop.edge_namespace, service, slices)
+        autoscalers = await self._cluster.list_autoscalers(loop.namespace)
+        self._inventory.replace_autoscalers(loop.namespace, autoscalers)
+        try:
+            self._inventory.show_deployment(await self._cluster.get_deployment(*target))
+        except NotFoundError:
+            self._inventory.deployments.pop(target, None)
+
+    async def _end(self, key: Key) -> None:
+        known = self._loops.pop(key, None)
+        if known is not None:
+            known[3].cancel()
+            await asyncio.gather(known[3], return_exceptions=True)
+
+    async def _refuse(self, body: Json, problem: str) -> None:
+        """Say in the status why an object does nothing. Once: its next generation asks again."""
+        metadata = body["metadata"]
+        conditions = merge_conditions(
+            (body.get("status") or {}).get("conditions") or [],
+            [Condition(api.CONDITION_ACTIVE, False, api.REASON_SPEC_INVALID, problem)],
+            whole_seconds(datetime.now(UTC)),
+        )
+        status = {"observedGeneration": metadata.get("generation", 0), "conditions": conditions}
+        try:
+            await self._cluster.set_scaler_status(metadata["namespace"], metadata["name"], status)
+        except ClusterError as error:
+            logger.warning("scaler %s/%s: %s", metadata["namespace"], metadata["name"], error)

@@ -1,0 +1,280 @@
+"""
+The loop of one ServiceScaler: ask the edge, decide, write, tell.
+
+The loop keeps nothing that a restart must not lose: the decider starts in panic
+and so shrinks nothing until it has seen a stable window again. A tick that fails
+is logged and the next one comes half a second later; nothing here ends the loop
+but its cancellation.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import aiohttp
+
+from hailstorm_operator import api, metrics, scaler_status
+from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
+from hailstorm_operator.conditions import Condition
+from hailstorm_operator.edge import EdgeReader
+from hailstorm_operator.inventory import DeploymentView, EdgePod, Inventory
+from hailstorm_operator.scaling import (
+    Capacity,
+    Decision,
+    Demand,
+    Inputs,
+    Rules,
+    decide_scale,
+    explain,
+    first_memory,
+)
+from hailstorm_operator.signals import Reading, Source, combine
+from hailstorm_operator.specs import ScalerSpec
+from hailstorm_operator.windows import SignalWindows
+
+logger = logging.getLogger(__name__)
+
+# A watch shows our own write within milliseconds; five seconds is a lost event.
+OWN_WRITE_SECONDS: Final = 5.0
+# A status that is refused is tried again, but not twice a second.
+STATUS_RETRY_SECONDS: Final = 2.0
+
+
+class ScalerLoop:
+    """One ServiceScaler at work. `run` until cancelled."""
+
+    def __init__(
+        self,
+        body: Mapping[str, Any],
+        spec: ScalerSpec,
+        cluster: Cluster,
+        inventory: Inventory,
+        session: aiohttp.ClientSession,
+        poll_seconds: float,
+    ) -> None:
+        self.body = body
+        self.spec = spec
+        self.namespace: str = body["metadata"]["namespace"]
+        self.name: str = body["metadata"]["name"]
+        self._cluster = cluster
+        self._inventory = inventory
+        self._poll_seconds = poll_seconds
+        self._reader = EdgeReader(session, spec.signal.cluster, spec.signal.port)
+        behavior = spec.behavior
+        self._windows = SignalWindows(behavior.fast_window_seconds, behavior.stable_window_seconds)
+        self._memory = first_memory(time.time())
+        self._kept: Decision | None = None
+        self._own_write: tuple[int, int, float] | None = None
+        self._status: dict[str, Any] = dict(body.get("status") or {})
+        self._written: dict[str, Any] | None = None
+        self._written_at = 0.0
+        self._retry_at = 0.0
+
+    @property
+    def edge_namespace(self) -> str:
+        """Where the edge's Service lies."""
+        return self.spec.signal.namespace or self.namespace
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        labels = (self.namespace, self.name)
+        try:
+            while True:
+                started = time.monotonic()
+                try:
+                    await self._tick()
+                except ClusterError as error:
+                    metrics.API_ERRORS.labels("scaler").inc()
+                    logger.warning("scaler %s/%s: %s", *labels, error)
+                except Exception:
+                    logger.exception("scaler %s/%s", *labels)
+                spent = time.monotonic() - started
+                await asyncio.sleep(max(0.05, self._poll_seconds - spent))
+        finally:
+            await self._reader.close()
+            for gauge in (metrics.IN_FLIGHT, metrics.DESIRED, metrics.READY):
+                gauge.remove(*labels)
+
+    async def _tick(self) -> None:
+        started = time.monotonic()
+        pods = await self._edge_pods()
+        await self._reader.poll(pods)
+        now = time.time()
+        reading = self._read(pods, now)
+        view = await self._target()
+        if view is None:
+            await self._tell_missing()
+            return
+        conflict = self._inventory.conflict(self.namespace, self.name, self.spec.target.name)
+        decision = decide_scale(self._inputs(now, reading, view, conflict))
+        if decision.action != "hold":
+            await self._write_replicas(view, decision, started)
+        if decision.scaled_by_other:
+            text = f"{view.replicas_set_by} set {view.replicas} replicas; {explain(decision)}"
+            await self._post(api.REASON_SCALED_BY_OTHER, text)
+        # Only now: a write that failed must be decided again.
+        self._memory = decision.memory
+        self._measure(decision, reading)
+        await self._tell(decision, reading, conflict)
+
+    async def _edge_pods(self) -> list[EdgePod]:
+        signal = self.spec.signal
+        pods = self._inventory.edge_pods(self.edge_namespace, signal.service)
+        if pods is None:
+            found = await self._cluster.list_endpoint_slices(self.edge_namespace, signal.service)
+            self._inventory.replace_slices(self.edge_namespace, signal.service, found)
+            pods = self._inventory.edge_pods(self.edge_namespace, signal.service) or []
+        return pods
+
+    async def _target(self) -> DeploymentView | None:
+        key = (self.namespace, self.spec.target.name)
+        view = self._inventory.deployments.get(key)
+        if view is None:
+            try:
+                self._inventory.show_deployment(await self._cluster.get_deployment(*key))
+            except NotFoundError:
+                return None
+            view = self._inventory.deployments[key]
+        if self._own_write is not None:
+            before, after, at = self._own_write
+            if view.replicas == before and time.monotonic() - at < OWN_WRITE_SECONDS:
+                # The watch has not shown our own write yet; nobody scaled it back.
+                return replace(view, replicas=after)
+            self._own_write = None
+        return view
+
+    def _read(self, pods: list[EdgePod], now: float) -> Reading:
+        by_address = {pod.address: pod.name for pod in pods}
+        reading = combine(
+            [Source(pod.address, optional=not pod.ready) for pod in pods], self._reader.samples, now
+        )
+        if reading.in_flight is not None:
+            self._windows.add(now, reading.in_flight)
+        return Reading(
+            reading.in_flight,
+            reading.state,
+            {by_address[address]: value for address, value in reading.answered.items()},
+            tuple(
+                f"{by_address[address]} ({self._reader.errors.get(address, 'no answer yet')})"
+                for address in reading.missing
+            ),
+        )
+
+    def _inputs(
+        self,
+        now: float,
+        reading: Reading,
+        view: DeploymentView,
+        conflict: tuple[str, str] | None,
+    ) -> Inputs:
+        spec, known = self.spec, reading.state != "stale"
+        return Inputs(
+            now=now,
+            rules=Rules(
+                min_replicas=spec.min_replicas,
+                max_replicas=spec.max_replicas,
+                in_flight_per_pod=spec.in_flight_per_pod,
+                tolerance=spec.behavior.tolerance,
+                max_pods_in_creation=spec.behavior.max_pods_in_creation,
+                stable_window_seconds=spec.behavior.stable_window_seconds,
+            ),
+            demand=Demand(
+                fast=self._windows.fast(now) if known else None,
+                stable=self._windows.stable(now) if known else None,
+                peak=self._windows.peak(now) if known else None,
+                state=reading.state,
+            ),
+            capacity=Capacity(
+                replicas=view.replicas,
+                ready=view.ready,
+                rollout_in_progress=view.rollout_in_progress,
+                conflict=conflict[0] if conflict else "",
+            ),
+            memory=self._memory,
+        )
+
+    async def _write_replicas(
+        self, view: DeploymentView, decision: Decision, started: float
+    ) -> None:
+        await self._cluster.set_replicas(self.namespace, self.spec.target.name, decision.desired)
+        self._own_write = (view.replicas, decision.desired, time.monotonic())
+        metrics.DECISION_SECONDS.observe(time.monotonic() - started)
+        up = decision.action == "up"
+        await self._post(api.REASON_SCALED_UP if up else api.REASON_SCALED_DOWN, explain(decision))
+
+    async def _tell(
+        self, decision: Decision, reading: Reading, conflict: tuple[str, str] | None
+    ) -> None:
+        generation = int(self.body["metadata"].get("generation", 0))
+        status, conditions = scaler_status.describe(decision, reading, generation, conflict)
+        history = list(self._status.get("decisions") or [])
+        # Compared with what was last kept: a state that came and went is no news.
+        if scaler_status.is_news(decision, self._kept):
+            history = scaler_status.keep(history, scaler_status.history_entry(decision))
+            self._kept = decision
+        status["decisions"] = history
+        if decision.action != "hold":
+            status["lastScaleTime"] = status["decisions"][-1]["at"]
+        elif "lastScaleTime" in self._status:
+            status["lastScaleTime"] = self._status["lastScaleTime"]
+        await self._write_status(status, conditions)
+
+    async def _tell_missing(self) -> None:
+        text = f"there is no Deployment {self.spec.target.name} in namespace {self.namespace}"
+        condition = Condition(api.CONDITION_ACTIVE, False, api.REASON_TARGET_MISSING, text)
+        status = {key: value for key, value in self._status.items() if key != "conditions"}
+        await self._write_status(status, [condition])
+
+    async def _write_status(self, status: dict[str, Any], conditions: list[Condition]) -> None:
+        before, self._status = (
+            self._status,
+            scaler_status.with_conditions(status, self._status, conditions),
+        )
+        for condition in conditions:
+            await self._post_flip(before, condition)
+        now = time.monotonic()
+        due = scaler_status.is_worth_writing(self._status, self._written, now - self._written_at)
+        if not due or now < self._retry_at:
+            return
+        try:
+            await self._cluster.set_scaler_status(self.namespace, self.name, self._status)
+        except ClusterError:
+            self._retry_at = now + STATUS_RETRY_SECONDS
+            raise
+        self._written, self._written_at = self._status, now
+
+    async def _post_flip(self, before: Mapping[str, Any], condition: Condition) -> None:
+        """An Event when something that should hold stops holding."""
+        bad = condition.type in (api.CONDITION_ACTIVE, api.CONDITION_SIGNAL)
+        if not bad or condition.status:
+            return
+        for old in before.get("conditions") or []:
+            if old["type"] == condition.type and old["reason"] == condition.reason:
+                return
+        await self._post(condition.reason, condition.message, warning=True)
+
+    async def _post(self, reason: str, message: str, *, warning: bool = False) -> None:
+        logger.info("%s %s/%s: %s", reason, self.namespace, self.name, message)
+        about = {
+            "apiVersion": api.API_VERSION,
+            "kind": api.SCALER_KIND,
+            "metadata": self.body["metadata"],
+        }
+        try:
+            await self._cluster.post_event(about, reason, message, warning=warning)
+        except ClusterError as error:
+            # An Event is a courtesy; the decision is in the history.
+            logger.warning("event %s: %s", reason, error)
+
+    def _measure(self, decision: Decision, reading: Reading) -> None:
+        labels = (self.namespace, self.name)
+        if decision.inputs.demand.fast is not None:
+            metrics.IN_FLIGHT.labels(*labels).set(decision.inputs.demand.fast)
+        metrics.DESIRED.labels(*labels).set(decision.desired)
+        metrics.READY.labels(*labels).set(decision.inputs.capacity.ready)
+        metrics.PANICKING.labels(*labels).set(decision.memory.panicking)
+        metrics.SOURCES_MISSING.labels(*labels).set(len(reading.missing))
+        metrics.DECISIONS.labels(*labels, decision.action, decision.clamp).inc()

@@ -1,0 +1,55 @@
+"""
+Installing both charts into one cluster.
+
+Namespaces are made first, with their Pod Security level, so that a pod that
+would break it is refused from the first install on.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from hailstorm_platform import cluster
+from hailstorm_platform.context import Context
+from hailstorm_platform.kubectl import kubectl
+
+OPERATOR_NAMESPACE: Final = "hailstorm-system"
+NAMESPACE: Final = "hailstorm"
+# Seen: 40 s cold, most of it initdb and the migration; loaded machines take longer.
+INSTALL_SECONDS: Final = 300
+
+
+def render_namespaces() -> str:
+    """Both namespaces; what runs in them keeps to the strictest level there is."""
+    return "---\n".join(
+        f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n"
+        f"  labels: {{pod-security.kubernetes.io/enforce: restricted}}\n"
+        for name in (OPERATOR_NAMESPACE, NAMESPACE)
+    )
+
+
+def demo_values(context: Context) -> Path:
+    """What the demo sets besides images: the operator is there, so it scales."""
+    return context.paths.root / "platform" / "values" / "demo.yaml"
+
+
+def install(context: Context, wanted: cluster.Cluster, images: Path, *values: Path) -> None:
+    """
+    Install or upgrade both charts and wait until they serve.
+
+    `images` is for both charts, `values` for the services' alone. Safe to repeat.
+    """
+    kubectl(context, wanted.name, "apply", "-f", "-", stdin=render_namespaces())
+    # The operator's chart brings the kinds that the other one uses.
+    for chart, namespace, extra in (
+        ("hailstorm-operator", OPERATOR_NAMESPACE, ()),
+        ("hailstorm", NAMESPACE, values),
+    ):
+        with context.report.step(f"helm upgrade --install {chart}"):
+            command = [str(context.paths.bin / "helm"), "upgrade", "--install", chart]
+            command += [str(context.paths.root / "charts" / chart), "--namespace", namespace]
+            command += ["--wait", "--timeout", f"{INSTALL_SECONDS}s"]
+            for file in (images, *extra):
+                command += ["--values", str(file)]
+            context.runner.run(
+                [*command, "--kubeconfig", str(context.paths.kubeconfig(wanted.name))]
+            )

@@ -1,0 +1,85 @@
+"""
+The demo: a cluster, both charts, a rolling deploy under load, and its verdict.
+
+The drill's exit code is the demo's: 0 PASS, 1 FAIL, 2 UNKNOWN. The twin is the
+same drill with the drain off, which must FAIL.
+"""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from hailstorm_platform import charts, cluster, docker_daemon, stack, venv
+from hailstorm_platform.commands import Commands
+from hailstorm_platform.context import Context
+from hailstorm_platform.errors import PlatformError
+
+_VERDICTS: Final = {0: "PASS", 1: "FAIL", 2: "UNKNOWN"}
+
+
+def drill_command(
+    context: Context,
+    wanted: cluster.Cluster,
+    drill: Sequence[str],
+    images: Path,
+    next_images: Path,
+) -> list[str]:
+    """How the drill is called, from the host's environment; `drill` is its name and options."""
+    demo = str(charts.demo_values(context))
+    return [
+        *(str(context.paths.venv_python), "-m", "hailstorm_drills", "run", *drill),
+        *("--kubeconfig", str(context.paths.kubeconfig(wanted.name))),
+        *("--namespace", charts.NAMESPACE),
+        *("--edge", f"127.0.0.1:{wanted.edge_port}"),
+        *("--chart", str(context.paths.root / "charts" / "hailstorm")),
+        *("--values", str(images), "--values", demo),
+        *("--next-values", str(next_images), "--next-values", demo),
+        *("--output", str(context.paths.reports)),
+    ]
+
+
+def run(context: Context, commands: Commands, drill: Sequence[str]) -> int:
+    """Bring everything up and run one drill; returns its exit code."""
+    wanted = cluster.DEMO
+    venv.install(context)
+    found = stack.cluster_with_images(context, commands, wanted)
+    values, next_values = stack.load_both_versions(context, wanted, found)
+    with stack.reach(context, commands, wanted):
+        charts.install(context, wanted, values, charts.demo_values(context))
+        context.report.say(f"drill: {' '.join(drill)} (its own output follows)")
+        # The reader watches the drill itself, so its output is not captured.
+        code = subprocess.run(
+            drill_command(context, wanted, drill, values, next_values),
+            cwd=context.paths.root,
+            env=commands.merged(),
+            stdin=subprocess.DEVNULL,
+            check=False,
+        ).returncode
+    if code not in _VERDICTS:
+        raise PlatformError(
+            f"the drill {drill[0]} ended with exit code {code}, which is no verdict."
+        )
+    context.report.say(
+        f"drill {drill[0]}: {_VERDICTS[code]}; reports lie in {context.paths.reports}"
+    )
+    return code
+
+
+def footprint(context: Context, commands: Commands) -> int:
+    """Measure the idle demo and write docs/evidence/footprint.json; returns 0 within limits."""
+    venv.install(context)
+    docker_daemon.connect(context, commands)
+    root = context.paths.root
+    with stack.reach(context, commands, cluster.DEMO):
+        return subprocess.run(
+            [
+                *(str(context.paths.venv_python), str(root / "benchmarks" / "footprint.py")),
+                *("--cluster", cluster.DEMO.name, "--namespace", charts.NAMESPACE),
+                *("--output", str(root / "docs" / "evidence" / "footprint.json")),
+            ],
+            cwd=root,
+            env=commands.merged(),
+            stdin=subprocess.DEVNULL,
+            check=False,
+        ).returncode

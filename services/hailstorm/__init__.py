@@ -1,0 +1,1 @@
+"""The ride-hailing services: location, dispatch, trip, and the runtime they share."""

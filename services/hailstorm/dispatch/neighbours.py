@@ -1,0 +1,164 @@
+"""
+The services that dispatch asks: location and trip, through the edge.
+
+Every call carries the caller's request id and what is left of its deadline. The
+key of each write follows from the trip, so that a dispatch which takes over
+from a dead one, or works beside a slow one, repeats its steps and not more. No
+call is repeated here: Envoy has tried other pods, and the rider has the key.
+So whatever a neighbour suffers from is UNAVAILABLE for the rider.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import grpc
+
+from hailstorm.dispatch.matching import Candidate
+from hailstorm.location.v1 import location_pb2, location_pb2_grpc
+from hailstorm.runtime.calls import outgoing_metadata, remaining_seconds
+from hailstorm.runtime.errors import (
+    AlreadyExistsError,
+    DeadlineExceededError,
+    ServiceError,
+    UnavailableError,
+    error_from_rpc,
+)
+from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
+
+# Fewer seconds than a call needs at its fastest: it would only be work for nobody.
+_LEAST_SECONDS: Final = 0.005
+
+# What a neighbour answers when it fails, or when the edge dies under the call.
+# Its own log has the cause, and all our calls carry a key or change nothing.
+_FAILED: Final = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS)
+# Somebody else was faster with this trip.
+_MOVED_ON: Final = (
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.ALREADY_EXISTS,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class NeighbourUnavailableError(UnavailableError):
+    """A neighbour failed, or was too slow. The same request may be repeated with its key."""
+
+    reason = "NEIGHBOUR_UNAVAILABLE"
+
+
+class TripMovedOnError(Exception):
+    """The trip is no longer REQUESTED: somebody else served the same request."""
+
+
+class Neighbours:
+    """Calls to location and trip, in dispatch's words."""
+
+    def __init__(self, channel: Any, call_seconds: float, margin_seconds: float) -> None:
+        self._location = location_pb2_grpc.LocationServiceStub(channel)
+        self._trip = trip_pb2_grpc.TripServiceStub(channel)
+        self._call_seconds = call_seconds
+        self._margin_seconds = margin_seconds
+
+    async def create_trip(self, request: Any) -> Any:
+        """
+        Put a RequestTripRequest on record under the rider's own key.
+
+        Repeatable. Raises AlreadyExistsError when the key has another body.
+        """
+        try:
+            response = await self._call(
+                self._trip.CreateTrip,
+                trip_pb2.CreateTripRequest(
+                    idempotency_key=request.idempotency_key,
+                    city_id=request.city_id,
+                    rider_id=request.rider_id,
+                    pickup=request.pickup,
+                    dropoff=request.dropoff,
+                ),
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.ALREADY_EXISTS:
+                raise AlreadyExistsError(
+                    f"idempotency_key {request.idempotency_key} was used with another body",
+                    reason="IDEMPOTENCY_KEY_REUSED",
+                    metadata={"field": "idempotency_key"},
+                ) from error
+            raise self._explain(error, "trip") from error
+        return response.trip
+
+    async def offer_trip(self, trip: Any, driver_ids: Sequence[str], auto_accept: bool) -> Any:
+        """
+        Bind the first free driver; the trip stays REQUESTED when none is.
+
+        Raises TripMovedOnError when the trip is no longer REQUESTED.
+        """
+        request = trip_pb2.OfferTripRequest(
+            # One for each version of the trip, whoever the candidates are: of two
+            # attempts on one version one binds, and both are given its answer.
+            idempotency_key=f"offer-{trip.trip_id}-{trip.version}",
+            city_id=trip.city_id,
+            trip_id=trip.trip_id,
+            driver_ids=driver_ids,
+            auto_accept=auto_accept,
+        )
+        return (await self._move(self._trip.OfferTrip, request)).trip
+
+    async def abandon_trip(self, trip: Any, reason: str) -> Any:
+        """End the trip as UNFULFILLED. Raises TripMovedOnError as `offer_trip` does."""
+        request = trip_pb2.AbandonTripRequest(
+            idempotency_key=f"abandon-{trip.trip_id}",
+            city_id=trip.city_id,
+            trip_id=trip.trip_id,
+            reason=reason,
+        )
+        return (await self._move(self._trip.AbandonTrip, request)).trip
+
+    async def get_trip(self, trip: Any) -> Any:
+        """The trip as it stands now."""
+        request = trip_pb2.GetTripRequest(city_id=trip.city_id, trip_id=trip.trip_id)
+        try:
+            return (await self._call(self._trip.GetTrip, request)).trip
+        except grpc.aio.AioRpcError as error:
+            raise self._explain(error, "trip") from error
+
+    async def nearby(self, trip: Any, radius_m: int, at_most: int) -> list[Candidate]:
+        """Available drivers around the pickup."""
+        request = location_pb2.NearbyDriversRequest(
+            city_id=trip.city_id, point=trip.pickup, max_drivers=at_most, max_radius_m=radius_m
+        )
+        try:
+            response = await self._call(self._location.NearbyDrivers, request)
+        except grpc.aio.AioRpcError as error:
+            raise self._explain(error, "location") from error
+        return [Candidate(d.driver_id, d.distance_m) for d in response.drivers]
+
+    async def _move(self, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
+        try:
+            return await self._call(method, request)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _MOVED_ON:
+                raise TripMovedOnError from error
+            raise self._explain(error, "trip") from error
+
+    async def _call(self, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
+        # The whole cap when there is no deadline, hence the margin on both sides.
+        left = remaining_seconds(self._call_seconds + self._margin_seconds) - self._margin_seconds
+        if left < _LEAST_SECONDS:
+            raise DeadlineExceededError("the deadline leaves no time for matching")
+        return await method(request, timeout=left, metadata=outgoing_metadata())
+
+    def _explain(self, error: grpc.aio.AioRpcError, neighbour: str) -> ServiceError:
+        code = error.code()
+        if code in _FAILED:
+            _log.warning("%s answered %s: %s", neighbour, code.name, error.details())
+            return NeighbourUnavailableError(f"{neighbour} failed; repeat the request with its key")
+        # Twice the margin: an answer may be a little early.
+        spent = remaining_seconds(self._call_seconds) <= 2 * self._margin_seconds
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED and not spent:
+            # It was our patience that ended, not our caller's.
+            return NeighbourUnavailableError(
+                f"{neighbour} did not answer within {self._call_seconds} s"
+            )
+        return error_from_rpc(error, neighbour)

@@ -1,0 +1,1 @@
+"""Generated from protos/hailstorm/dispatch/v1; `make protos` writes it."""

@@ -1,0 +1,1 @@
+"""Positions in, nearby drivers out."""

@@ -1,0 +1,63 @@
+"""
+What an index of available drivers can do.
+
+An index is a hint that ages: an entry that was not renewed for the silence
+period is not found, so nothing ever has to be cleaned up for a search to be
+right. Commands are returned rather than run where a caller puts those of many
+drivers into one pipeline.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hailstorm.location.positions import Fix
+from hailstorm.location.store import Command
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A driver's place in the index: the cell and the exact member."""
+
+    cell: int
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A driver near a point."""
+
+    fix: Fix
+    distance_m: float
+
+
+class DriverIndex(Protocol):
+    """Available drivers by place."""
+
+    def update(
+        self,
+        city_id: str,
+        removed: Sequence[Entry],
+        added: Sequence[tuple[Entry, Fix]],
+        now_ms: int,
+    ) -> list[Command]:
+        """
+        The commands that take entries out and put entries in.
+
+        Each has keys of one slot only. Repeating them changes nothing.
+        """
+
+    async def search(
+        self,
+        city_id: str,
+        latitude: float,
+        longitude: float,
+        max_drivers: int,
+        max_radius_m: float,
+        now_ms: int,
+    ) -> list[Found]:
+        """
+        The nearest drivers within the radius, nearest first, each once.
+
+        Raises StoreUnavailableError; may be repeated.
+        """

@@ -1,0 +1,123 @@
+"""
+LocationService: from protos to the domain and back, and nothing else.
+
+Requests are refused as a whole only for what makes the whole unusable; what is
+wrong with one position refuses that position.
+"""
+
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter
+
+from hailstorm.location.drivers import Drivers
+from hailstorm.location.positions import Fix, Ping, Refusal
+from hailstorm.location.v1 import location_pb2, location_pb2_grpc
+from hailstorm.runtime.violations import Violations
+
+SERVICE_NAME: Final = "hailstorm.location.v1.LocationService"
+
+# As the proto says.
+MAX_BATCH: Final = 500
+DEFAULT_DRIVERS: Final = 10
+MAX_DRIVERS: Final = 100
+DEFAULT_RADIUS_M: Final = 5_000
+MAX_RADIUS_M: Final = 20_000
+
+# The last second that google.protobuf.Timestamp can hold, and its nanoseconds.
+_MAX_SECONDS: Final = 253_402_300_799
+_NANOSECONDS: Final = 1_000_000_000
+
+
+class LocationServicer(location_pb2_grpc.LocationServiceServicer):
+    """Serves positions and drivers."""
+
+    def __init__(self, drivers: Drivers, registry: CollectorRegistry) -> None:
+        self._drivers = drivers
+        counter = Counter(
+            "hailstorm_positions",
+            "Positions reported, by what became of them.",
+            ("result",),
+            registry=registry,
+        )
+        self._accepted = counter.labels(result="accepted")
+        # All of them from the start: a series that appears late looks like a jump.
+        self._refused = {r: counter.labels(result=r.name.lower()) for r in Refusal}
+
+    async def ReportPositions(self, request: Any, _context: Any) -> Any:
+        violations = Violations()
+        violations.identifier("city_id", request.city_id)
+        violations.size("positions", request.positions, 1, MAX_BATCH)
+        violations.raise_if_any()
+        pings = [_ping(position) for position in request.positions]
+        decisions = await self._drivers.report(request.city_id, pings)
+        self._accepted.inc(decisions.accepted_count)
+        response = location_pb2.ReportPositionsResponse(accepted_count=decisions.accepted_count)
+        for index, reason in decisions.refused:
+            self._refused[reason].inc()
+            response.refused.add(index=index, driver_id=pings[index].driver_id, reason=reason.value)
+        return response
+
+    async def NearbyDrivers(self, request: Any, _context: Any) -> Any:
+        violations = Violations()
+        violations.identifier("city_id", request.city_id)
+        violations.point("point", request)
+        violations.between("max_drivers", request.max_drivers, 0, MAX_DRIVERS)
+        violations.between("max_radius_m", request.max_radius_m, 0, MAX_RADIUS_M)
+        violations.raise_if_any()
+        found = await self._drivers.nearby(
+            request.city_id,
+            request.point.latitude,
+            request.point.longitude,
+            request.max_drivers or DEFAULT_DRIVERS,
+            request.max_radius_m or DEFAULT_RADIUS_M,
+        )
+        response = location_pb2.NearbyDriversResponse()
+        for each in found:
+            driver = response.drivers.add(driver_id=each.fix.driver_id, distance_m=each.distance_m)
+            _write_fix(driver, each.fix)
+        return response
+
+    async def BatchGetPositions(self, request: Any, _context: Any) -> Any:
+        violations = Violations()
+        violations.identifier("city_id", request.city_id)
+        violations.size("driver_ids", request.driver_ids, 1, MAX_BATCH)
+        for index, driver_id in enumerate(request.driver_ids[:MAX_BATCH]):
+            violations.identifier(f"driver_ids[{index}]", driver_id)
+        violations.raise_if_any()
+        response = location_pb2.BatchGetPositionsResponse()
+        for fix in await self._drivers.positions(request.city_id, request.driver_ids):
+            position = response.positions.add(
+                driver_id=fix.driver_id,
+                sequence=fix.sequence,
+                availability=fix.availability.value,
+            )
+            _write_fix(position, fix)
+        return response
+
+
+def _ping(position: Any) -> Ping:
+    has_point = position.HasField("point")
+    return Ping(
+        driver_id=position.driver_id,
+        sequence=position.sequence,
+        latitude=position.point.latitude if has_point else None,
+        longitude=position.point.longitude if has_point else None,
+        observed_ms=_milliseconds(position),
+        availability=position.availability,
+    )
+
+
+def _milliseconds(position: Any) -> int | None:
+    """When the phone took it; None when it does not say, or says what is no time."""
+    if not position.HasField("observed_at"):
+        return None
+    seconds, nanos = position.observed_at.seconds, position.observed_at.nanos
+    if not 0 < seconds <= _MAX_SECONDS or not 0 <= nanos < _NANOSECONDS:
+        return None
+    return int(seconds * 1000 + nanos // 1_000_000)
+
+
+def _write_fix(message: Any, fix: Fix) -> None:
+    message.point.latitude = fix.latitude
+    message.point.longitude = fix.longitude
+    message.observed_at.FromMilliseconds(fix.observed_ms)

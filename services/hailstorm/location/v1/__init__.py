@@ -1,0 +1,1 @@
+"""Generated from protos/hailstorm/location/v1; `make protos` writes it."""

@@ -1,0 +1,187 @@
+"""
+What happens around every handler, in one place and in this order.
+
+    arrive -> take the ids -> admit or shed -> drop if expired -> parse -> handle
+           -> say what went wrong, with details -> leave -> count
+
+It is one interceptor rather than six, because each costs every call an extra
+coroutine, and their order is the point. Requests are parsed and answers are
+serialised here: grpc.aio turns a failure of either into UNKNOWN, which tells a
+caller nothing and which its retry policy must not retry.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+
+from hailstorm.runtime.admission import Admission
+from hailstorm.runtime.calls import Call, current_call, enter_call, request_id_from
+from hailstorm.runtime.errors import (
+    DeadlineExceededError,
+    FieldViolation,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    ServiceError,
+    UnavailableError,
+    UnimplementedError,
+    error_from_rpc,
+)
+from hailstorm.runtime.statuses import text_of, trailers_of
+from hailstorm.runtime.telemetry import ServerMetrics
+
+# Asked for twice a second by every balancer, and open for ever: neither must
+# keep a draining server awake, be shed, or fill the metrics.
+INFRASTRUCTURE_PREFIXES: Final = ("/grpc.health.", "/grpc.reflection.")
+
+_log = logging.getLogger(__name__)
+
+
+class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Wraps each method once, on its first call."""
+
+    def __init__(self, admission: Admission, metrics: ServerMetrics) -> None:
+        self._admission = admission
+        self._metrics = metrics
+        self._wrapped: dict[str, Any] = {}
+
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
+        method: str = handler_call_details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = await continuation(handler_call_details)
+            if handler is None or method.startswith(INFRASTRUCTURE_PREFIXES):
+                # Not remembered: names that nobody serves are without number.
+                return handler
+            wrapped = self._wrapped[method] = self._wrap(method, handler)
+        return wrapped
+
+    def _wrap(self, method: str, handler: Any) -> Any:
+        if handler.request_streaming:
+            raise TypeError(f"{method}: streams of requests are not served here")
+        counted = _Method(method, handler, self._admission, self._metrics)
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(counted.serve_stream)
+        return grpc.unary_unary_rpc_method_handler(counted.serve_unary)
+
+
+class _Method:
+    """One method: its handler, its codec, and its children of the metrics."""
+
+    def __init__(
+        self, name: str, handler: Any, admission: Admission, metrics: ServerMetrics
+    ) -> None:
+        self._name = name
+        self._parse = handler.request_deserializer
+        self._serialise = handler.response_serializer
+        self._handle = handler.unary_stream if handler.response_streaming else handler.unary_unary
+        self._is_stream = bool(handler.response_streaming)
+        self._admission = admission
+        self._metrics = metrics
+        self._seconds = metrics.seconds.labels(method=name)
+        self._gauge = metrics.streams if self._is_stream else metrics.in_flight
+
+    async def serve_unary(self, raw: bytes, context: Any) -> bytes:
+        async def answer() -> bytes:
+            response = await self._handle(self._request(raw), context)
+            return bytes(self._serialise(response))
+
+        serialised: bytes = await self._serve(context, answer)
+        return serialised
+
+    async def serve_stream(self, raw: bytes, context: Any) -> None:
+        async def answer() -> None:
+            # Closed at once when the caller leaves, not when memory is collected.
+            async with contextlib.aclosing(self._handle(self._request(raw), context)) as responses:
+                async for response in responses:
+                    await context.write(self._serialise(response))
+
+        await self._serve(context, answer)
+
+    async def _serve(self, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
+        started = time.monotonic()
+        remaining = context.time_remaining()
+        deadline = None if remaining is None else started + remaining
+        call = Call(self._name, request_id_from(context.invocation_metadata()), deadline)
+        enter_call(call)
+        try:
+            self._admission.enter(self._is_stream)
+        except ResourceExhaustedError as refusal:
+            self._metrics.shed.labels(method=self._name).inc()
+            self._count(refusal.code)
+            await self._refuse(context, refusal)
+        self._gauge.inc()
+        code = grpc.StatusCode.OK
+        error: ServiceError
+        try:
+            if remaining is not None and remaining <= 0:
+                self._metrics.expired.labels(method=self._name).inc()
+                raise DeadlineExceededError("the deadline had passed before the work began")
+            response = await answer()
+            # Only a handler that sets a code by hand makes this anything but OK.
+            code = context.code() or grpc.StatusCode.OK
+            return response
+        except grpc.aio.AbortError:
+            code = context.code()
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                spent = deadline is not None and time.monotonic() >= deadline
+                code = grpc.StatusCode.DEADLINE_EXCEEDED if spent else grpc.StatusCode.CANCELLED
+                raise
+            # Somebody else's task, which this one waited for, was cancelled.
+            # grpc.aio would take it for ours and leave the caller without an answer.
+            error = UnavailableError("the work was cancelled", reason="CANCELLED_INSIDE")
+            code = error.code
+        except Exception as raised:
+            error = self._translate(raised, context)
+            code = error.code
+        finally:
+            self._admission.leave(self._is_stream)
+            self._gauge.dec()
+            self._seconds.observe(time.monotonic() - started)
+            self._count(code)
+            if _log.isEnabledFor(logging.DEBUG):
+                milliseconds = round((time.monotonic() - started) * 1000, 1)
+                _log.debug("call served", extra={"code": code.name, "milliseconds": milliseconds})
+        return await self._refuse(context, error)
+
+    def _request(self, raw: bytes) -> Any:
+        try:
+            request = self._parse(raw)
+        except Exception as error:
+            # protobuf's DecodeError, and UnicodeDecodeError for a bad string.
+            raise InvalidArgumentError(
+                [FieldViolation("", f"the bytes are not a request of {self._name}")]
+            ) from error
+        call = current_call()
+        assert call is not None, "a request is parsed inside its call"
+        call.request = request
+        return request
+
+    def _translate(self, raised: Exception, context: Any) -> ServiceError:
+        if isinstance(raised, ServiceError):
+            error = raised
+        elif isinstance(raised, grpc.aio.AioRpcError):
+            error = error_from_rpc(raised, "another service")
+        elif isinstance(raised, NotImplementedError):
+            return UnimplementedError(f"{self._name} is not served by this version")
+        else:
+            error = ServiceError("unexpected error; the logs have it under the request id")
+        if error.code is grpc.StatusCode.INTERNAL and not context.cancelled():
+            self._metrics.unexpected.labels(method=self._name).inc()
+            _log.error("unexpected error in %s", self._name, exc_info=raised)
+        return error
+
+    async def _refuse(self, context: Any, error: ServiceError) -> Any:
+        return await context.abort(error.code, text_of(error), trailers_of(error))
+
+    def _count(self, code: grpc.StatusCode) -> None:
+        self._metrics.handled.labels(method=self._name, code=code.name).inc()

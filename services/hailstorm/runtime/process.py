@@ -1,0 +1,137 @@
+"""
+The settings that every service process has, whatever it serves.
+
+They are apart from `settings`, which only knows how to read, so that a service
+adds its own groups beside these by inheriting `ProcessSettings`.
+"""
+
+import enum
+from dataclasses import dataclass
+
+from hailstorm.runtime.settings import group, setting
+
+
+class LogLevel(enum.Enum):
+    """How much a process tells."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Where the process listens, and how much it takes on."""
+
+    host: str = setting("0.0.0.0", doc="Address to listen on. All of them, as a pod has one.")
+    grpc_port: int = setting(50051, doc="TCP port of gRPC.", minimum=0, maximum=65535)
+    http_port: int = setting(
+        8081, doc="TCP port of /livez, /readyz and /metrics.", minimum=0, maximum=65535
+    )
+    max_concurrent: int = setting(
+        256,
+        doc="Unary calls in flight above which calls are shed with RESOURCE_EXHAUSTED. By Little's "
+        "law 256 is one core's 5,000 calls/s (measured) at 50 ms each; more only queue.",
+        minimum=1,
+        maximum=100_000,
+    )
+    max_streams: int = setting(
+        1000,
+        doc="Open server streams above which a new one is shed. A guess: an idle stream costs "
+        "about 20 KiB, so 1000 are a fifth of the memory of a pod.",
+        minimum=1,
+        maximum=100_000,
+    )
+    max_message_bytes: int = setting(
+        1024 * 1024,
+        doc="Bytes of the largest request. A full batch of 500 positions is about 50 KiB; "
+        "1 MiB leaves room to grow and keeps one caller from filling the memory.",
+        minimum=1024,
+        maximum=64 * 1024 * 1024,
+    )
+    max_connection_age_seconds: float = setting(
+        20.0,
+        doc="Age in seconds at which a connection is asked to end, so that callers look for new "
+        "pods. 20 s and no server was left unused when measured.",
+        minimum=1,
+        maximum=86400,
+    )
+    max_connection_age_grace_seconds: float = setting(
+        30.0,
+        doc="Seconds that calls on such a connection may still take. Longer than any deadline.",
+        minimum=1,
+        maximum=86400,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleSettings:
+    """How long the process takes to leave."""
+
+    drain_enabled: bool = setting(
+        True,
+        doc="false stops at once on SIGTERM and loses the calls in flight: the broken twin that a "
+        "drill must be able to tell from the real thing.",
+    )
+    propagation_seconds: float = setting(
+        2.0,
+        doc="Least seconds to keep serving after SIGTERM. Envoy notices within 0.5 s of health "
+        "checks and 0.5 s of DNS; doubled for a loaded machine.",
+        minimum=0,
+        maximum=300,
+    )
+    quiet_milliseconds: int = setting(
+        500,
+        doc="Milliseconds without a new call after which nobody seems to be coming any more.",
+        minimum=0,
+        maximum=60_000,
+    )
+    drain_max_seconds: float = setting(
+        15.0,
+        doc="Most seconds to keep serving after SIGTERM, quiet or not.",
+        minimum=0,
+        maximum=3600,
+    )
+    stop_grace_seconds: float = setting(
+        5.0,
+        doc="Seconds that calls still in flight get once the server stops. The longest deadline.",
+        minimum=0,
+        maximum=3600,
+    )
+    close_seconds: float = setting(
+        3.0,
+        doc="Seconds that background tasks and pools get to end, each. A leaked connection makes "
+        "asyncpg's close() wait for ever (asyncpg#299).",
+        minimum=0.1,
+        maximum=300,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What the process tells."""
+
+    level: LogLevel = setting(
+        LogLevel.INFO, doc="Least level that is logged; debug logs a line for each call."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSettings:
+    """How the process reaches the other services."""
+
+    address: str = setting(
+        "dns:///edge-headless:8090",
+        doc="gRPC target of the edge's internal listener; every Envoy's address must be in it.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSettings:
+    """What every service process reads. Services inherit it and add groups."""
+
+    version: str = setting("dev", doc="Version that logs and metrics tell; the image sets it.")
+    server: ServerSettings = group(ServerSettings)
+    lifecycle: LifecycleSettings = group(LifecycleSettings)
+    log: LogSettings = group(LogSettings)

@@ -1,0 +1,1 @@
+"""The life of a trip, and its history."""

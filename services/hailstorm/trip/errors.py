@@ -1,0 +1,99 @@
+"""
+What can be wrong with a call on a trip.
+
+    NotFoundError
+    ├── TripNotFoundError        no such trip in this city
+    └── OfferNotFoundError       no such offer was ever made to this driver
+    PermissionDeniedError
+    └── NotYoursError            the trip is another driver's or rider's
+    FailedPreconditionError
+    ├── WrongStateError          the table has no such move from this state
+    └── OfferOverError           expired, declined, or its trip ended
+    AbortedError
+    └── VersionChangedError      the trip is not at expected_version
+    AlreadyExistsError
+    └── KeyReusedError           the idempotency_key was used with another body
+    UnavailableError
+    └── StoreUnavailableError    Postgres is away, or its schema is not there yet
+
+None but the last becomes better by repeating the call.
+"""
+
+from hailstorm.runtime.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    FailedPreconditionError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+)
+
+
+class TripNotFoundError(NotFoundError):
+    reason = "TRIP_NOT_FOUND"
+
+    def __init__(self, city_id: str, trip_id: str) -> None:
+        super().__init__(f"there is no trip {trip_id} in {city_id}")
+
+
+class OfferNotFoundError(NotFoundError):
+    reason = "OFFER_NOT_FOUND"
+
+    def __init__(self, offer_id: str, driver_id: str) -> None:
+        super().__init__(f"no offer {offer_id} was ever made to {driver_id}")
+
+
+class NotYoursError(PermissionDeniedError):
+    reason = "NOT_YOUR_TRIP"
+
+    def __init__(self, trip_id: str, actor_id: str) -> None:
+        super().__init__(f"trip {trip_id} is not {actor_id}'s")
+
+
+class WrongStateError(FailedPreconditionError):
+    """
+    The trip stands where it cannot make this move.
+
+    Its metadata tells `state` and `version`, so that a caller need not ask.
+    """
+
+    reason = "WRONG_STATE"
+
+    def __init__(self, trip_id: str, state: str, version: int, move: str) -> None:
+        super().__init__(
+            f"trip {trip_id} is {state}, which does not allow {move}",
+            metadata={"state": state, "version": str(version)},
+        )
+
+
+class OfferOverError(FailedPreconditionError):
+    reason = "OFFER_OVER"
+
+    def __init__(self, offer_id: str, why: str) -> None:
+        super().__init__(f"offer {offer_id} {why}")
+
+
+class VersionChangedError(AbortedError):
+    reason = "VERSION_CHANGED"
+
+    def __init__(self, trip_id: str, expected: int, version: int) -> None:
+        super().__init__(
+            f"trip {trip_id} is at version {version}, not at expected_version {expected}",
+            metadata={"version": str(version)},
+        )
+
+
+class KeyReusedError(AlreadyExistsError):
+    reason = "IDEMPOTENCY_KEY_REUSED"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"idempotency_key {key} was used with another body",
+            metadata={"field": "idempotency_key"},
+        )
+
+
+class StoreUnavailableError(UnavailableError):
+    """Postgres does not answer. A write may have happened; its key makes repeating it safe."""
+
+    reason = "POSTGRES_UNAVAILABLE"

@@ -1,0 +1,1 @@
+"""Stubs of the messages that more than one service speaks."""

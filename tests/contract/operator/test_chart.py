@@ -1,0 +1,192 @@
+"""The chart against the code: settings, names, defaults and rights agree."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hailstorm_operator import api, specs
+from hailstorm_operator.handlers import LEASE_NAME
+from hailstorm_operator.scaler_status import HISTORY
+from hailstorm_operator.settings import PREFIX, Settings, read_settings
+
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "charts" / "hailstorm-operator"
+HOME_BIN = Path(os.environ.get("HAILSTORM_HOME", ROOT / ".hailstorm")) / "bin"
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    found = shutil.which("helm", path=f"{HOME_BIN}{os.pathsep}{os.environ['PATH']}")
+    assert found, "helm is missing; `make tools` builds it"
+    return subprocess.run([found, *arguments], capture_output=True, text=True, check=False)
+
+
+def render(*arguments: str) -> list[dict[str, Any]]:
+    done = helm("template", "hailstorm-operator", str(CHART), "--namespace", "system", *arguments)
+    assert done.returncode == 0, done.stderr
+    return [one for one in yaml.safe_load_all(done.stdout) if one]
+
+
+def pick(objects: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, Any]:
+    return next(
+        one for one in objects if one["kind"] == kind and name in ("", one["metadata"]["name"])
+    )
+
+
+def pod_spec(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    spec: dict[str, Any] = pick(objects, "Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+def test_chart_sets_every_setting_and_no_other() -> None:
+    (container,) = pod_spec(render())["containers"]
+    names = {one["name"] for one in container["env"]}
+    assert names == {PREFIX + field.name.upper() for field in fields(Settings)}
+
+
+def test_chart_defaults_are_the_codes() -> None:
+    (container,) = pod_spec(render())["containers"]
+    values = {one["name"]: one["value"] for one in container["env"] if "value" in one}
+    assert read_settings(values) == Settings()
+
+
+def test_operator_is_alone_and_restricted() -> None:
+    objects = render()
+    deployment = pick(objects, "Deployment")["spec"]
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    spec = pod_spec(objects)
+    (container,) = spec["containers"]
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def crd(plural: str) -> dict[str, Any]:
+    found = pick(render(), "CustomResourceDefinition", f"{plural}.{api.GROUP}")
+    assert found["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("plural", "kind", "short"),
+    [
+        (api.SCALER_PLURAL, api.SCALER_KIND, "svs"),
+        (api.RECORD_PLURAL, api.RECORD_KIND, "rr"),
+    ],
+)
+def test_crd_carries_the_codes_names(plural: str, kind: str, short: str) -> None:
+    spec = crd(plural)["spec"]
+    assert (spec["group"], spec["names"]["kind"]) == (api.GROUP, kind)
+    assert spec["names"]["shortNames"] == [short]
+    (version,) = spec["versions"]
+    assert version["name"] == api.VERSION
+    assert "status" in version["subresources"]
+
+
+def properties(plural: str, part: str) -> dict[str, Any]:
+    (version,) = crd(plural)["spec"]["versions"]
+    found: dict[str, Any] = version["schema"]["openAPIV3Schema"]["properties"][part]["properties"]
+    return found
+
+
+def test_crd_defaults_are_the_codes() -> None:
+    spec = properties(api.SCALER_PLURAL, "spec")
+    assert spec["utilisation"]["default"] == specs.DEFAULT_UTILISATION
+    edge = spec["signal"]["properties"]["edge"]["properties"]
+    assert edge["port"]["default"] == specs.DEFAULT_EDGE_PORT
+    behavior = spec["behavior"]["properties"]
+    defaults = {
+        "fastWindowSeconds": specs.DEFAULT_FAST_WINDOW_SECONDS,
+        "stableWindowSeconds": specs.DEFAULT_STABLE_WINDOW_SECONDS,
+        "maxPodsInCreation": specs.DEFAULT_MAX_PODS_IN_CREATION,
+        "tolerance": specs.DEFAULT_TOLERANCE,
+    }
+    assert {name: one["default"] for name, one in behavior.items()} == defaults
+    assert spec["behavior"]["default"] == defaults
+
+
+def test_crd_takes_every_kind_and_outcome_there_is() -> None:
+    trigger = properties(api.RECORD_PLURAL, "spec")["trigger"]["properties"]
+    kinds = {value for name, value in vars(api).items() if name.startswith("TRIGGER_")}
+    assert set(trigger["kind"]["enum"]) == kinds
+    status = properties(api.RECORD_PLURAL, "status")
+    outcomes = {value for name, value in vars(api).items() if name.startswith("OUTCOME_")}
+    assert set(status["outcome"]["enum"]) == outcomes - {api.OUTCOME_LABEL}
+
+
+def test_crd_has_room_for_the_history() -> None:
+    decisions = properties(api.SCALER_PLURAL, "status")["decisions"]
+    assert decisions["maxItems"] >= HISTORY
+
+
+def rules(objects: list[dict[str, Any]], kind: str) -> set[tuple[str, str, str]]:
+    return {
+        (group, resource, verb)
+        for one in objects
+        if one["kind"] == kind
+        for rule in one["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_rights_hold_nothing_that_kills_or_reads_secrets() -> None:
+    granted = rules(render(), "ClusterRole")
+    assert not {one for one in granted if "secrets" in one[1] or "exec" in one[1]}
+    writes = {one for one in granted if one[2] not in ("get", "list", "watch")}
+    assert writes == {
+        ("apps", "deployments/scale", "patch"),
+        (api.GROUP, "servicescalers/status", "patch"),
+        (api.GROUP, "rolloutrecords", "create"),
+        (api.GROUP, "rolloutrecords", "patch"),
+        (api.GROUP, "rolloutrecords", "delete"),
+        (api.GROUP, "rolloutrecords/status", "patch"),
+        ("events.k8s.io", "events", "create"),
+    }
+
+
+def test_heartbeat_is_granted_by_the_codes_name() -> None:
+    for one in render():
+        for rule in one.get("rules", []):
+            if rule["resources"] == ["leases"] and rule["verbs"] != ["create"]:
+                assert rule["resourceNames"] == [LEASE_NAME]
+
+
+def test_namespaced_release_grants_nothing_cluster_wide() -> None:
+    objects = render("--values", str(CHART / "ci" / "namespaced-values.yaml"))
+    assert not [one for one in objects if one["kind"].startswith("ClusterRole")]
+    places = {
+        one["metadata"]["namespace"]
+        for one in objects
+        if one["kind"] == "Role" and one["metadata"]["name"] == "hailstorm-operator"
+    }
+    assert places == {"hailstorm", "hailstorm-test", "system"}
+
+
+def test_crds_can_be_left_to_somebody_else() -> None:
+    kinds = {one["kind"] for one in render("--set", "crds.install=false")}
+    assert "CustomResourceDefinition" not in kinds
+
+
+@pytest.mark.parametrize(
+    "typo", ["recorder.historyLimits=5", "recorder.historyLimit=1", "log.level=loud", "replicas=2"]
+)
+def test_typo_in_values_fails_the_rendering(typo: str) -> None:
+    done = helm("template", "hailstorm-operator", str(CHART), "--set", typo)
+    assert done.returncode != 0
+    assert "schema" in done.stderr
+
+
+def test_chart_lints() -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,146 @@
+"""Riders' requests through dispatch, location and trip, and the invariants by SQL."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import asyncpg
+import grpc
+
+from eventually import eventually
+from integration.dispatch.conftest import System, wish
+from integration.stores import PostgresServer, RedisServer
+from integration.trip.test_exactly_once import DOUBLE_DRIVERS, DOUBLE_TRIPS, TORN
+from trip_calls import refusal, state_name
+
+# Longer than anything here takes on a busy machine.
+PATIENCE = 60
+
+
+async def test_every_driver_gets_one_rider_when_many_ask_at_once(
+    system: System, sql: asyncpg.Connection
+) -> None:
+    drivers = [f"driver-{i}" for i in range(50)]
+    await system.report(*drivers)
+    stubs = [system.dispatch(0), system.dispatch(1)]
+    answers = await asyncio.gather(
+        *(
+            stubs[i % 2].RequestTrip(wish(f"request-{i:04}", f"rider-{i}"), timeout=PATIENCE)
+            for i in range(200)
+        )
+    )
+    trips = [answer.trip for answer in answers]
+    assert Counter(map(state_name, trips)) == {"MATCHED": 50, "UNFULFILLED": 150}
+    bound = sorted(trip.driver_id for trip in trips if state_name(trip) == "MATCHED")
+    assert bound == sorted(drivers)
+    assert {t.end_reason for t in trips if state_name(t) == "UNFULFILLED"} == {"NoDriverNear"}
+    assert await sql.fetch(DOUBLE_DRIVERS) == []
+    assert await sql.fetch(DOUBLE_TRIPS) == []
+    assert await sql.fetch(TORN) == []
+    rows = await sql.fetch("SELECT trip_id, state, driver_id FROM trips")
+    kept = {(r["trip_id"], r["state"], r["driver_id"] or "") for r in rows}
+    assert kept == {(t.trip_id, state_name(t), t.driver_id) for t in trips}
+    counted = sum(
+        d.sample("hailstorm_matches_total", result="unfulfilled") for d in system.dispatches
+    )
+    assert counted == 150
+
+
+async def test_repeated_request_gives_the_same_trip_on_another_dispatch(
+    system: System, sql: asyncpg.Connection
+) -> None:
+    await system.report("driver-1", "driver-2")
+    first = await system.dispatch(0).RequestTrip(wish("request-1"), timeout=PATIENCE)
+    again = await system.dispatch(1).RequestTrip(wish("request-1"), timeout=PATIENCE)
+    assert again == first
+    assert state_name(first.trip) == "MATCHED"
+    assert await sql.fetchval("SELECT count(*) FROM trips") == 1
+
+
+async def test_requests_repeated_at_once_bind_one_driver_each(
+    system: System, sql: asyncpg.Connection
+) -> None:
+    await system.report(*(f"driver-{i}" for i in range(60)))
+    stubs = [system.dispatch(0), system.dispatch(1)]
+    answers = await asyncio.gather(
+        *(
+            stubs[n % 2].RequestTrip(wish(f"request-{i}", f"rider-{i}"), timeout=PATIENCE)
+            for i in range(20)
+            for n in range(3)
+        )
+    )
+    assert {state_name(answer.trip) for answer in answers} == {"MATCHED"}
+    assert len({(a.trip.trip_id, a.trip.driver_id) for a in answers}) == 20
+    assert await sql.fetchval("SELECT count(*) FROM trips") == 20
+    assert await sql.fetchval("SELECT count(*) FROM trip_events WHERE move = 'ACCEPT'") == 20
+
+
+async def test_request_goes_on_elsewhere_when_dispatch_dies_in_the_middle(
+    system: System, sql: asyncpg.Connection
+) -> None:
+    """The first dispatch records the trip and is cut off before it finds a driver."""
+    await system.location.stop()
+    error = await refusal(system.dispatch(0).RequestTrip(wish("request-1"), timeout=PATIENCE))
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert await sql.fetchval("SELECT state FROM trips") == "REQUESTED"
+    # The location service comes back at the same address.
+    revived = type(system.location)("location", system.location.settings)
+    await revived.start(system.location.port)
+    system.location = revived
+
+    async def reported() -> bool:
+        await system.report("driver-1")
+        return True
+
+    async def answered() -> Any:
+        return await system.dispatch(1).RequestTrip(wish("request-1"), timeout=PATIENCE)
+
+    await eventually(reported, 30)
+    answer = await eventually(answered, 30)
+    assert (state_name(answer.trip), answer.trip.driver_id) == ("MATCHED", "driver-1")
+    assert await sql.fetchval("SELECT count(*) FROM trips") == 1
+
+
+async def test_request_is_refused_when_its_key_had_another_body(system: System) -> None:
+    await system.dispatch().RequestTrip(wish("request-1"), timeout=PATIENCE)
+    moved = wish("request-1")
+    moved.pickup.latitude += 0.1
+    error = await refusal(system.dispatch().RequestTrip(moved, timeout=PATIENCE))
+    assert error.code() is grpc.StatusCode.ALREADY_EXISTS
+    assert "idempotency_key" in (error.details() or "")
+
+
+async def test_driver_too_far_away_is_not_asked(system: System) -> None:
+    await system.report("driver-far", latitude=41.5)
+    answer = await system.dispatch().RequestTrip(wish("request-1"), timeout=PATIENCE)
+    assert state_name(answer.trip) == "UNFULFILLED"
+
+
+async def test_request_says_unavailable_while_a_store_is_away_and_goes_on_after(
+    new_system: Any, own_postgres: PostgresServer, own_redis: RedisServer
+) -> None:
+    system: System = await new_system(own_postgres.maintenance, own_redis)
+    stub = system.dispatch()
+
+    async def code() -> grpc.StatusCode:
+        try:
+            await stub.RequestTrip(wish("request-1"), timeout=PATIENCE)
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+        return grpc.StatusCode.OK
+
+    own_redis.kill()
+    assert await code() is grpc.StatusCode.UNAVAILABLE
+    own_postgres.kill()
+    assert await code() is grpc.StatusCode.UNAVAILABLE
+    own_postgres.start()
+    own_redis.start()
+
+    async def reported() -> bool:
+        await system.report("driver-1")
+        return True
+
+    await eventually(reported, 30)
+    await eventually(code, 30, until=lambda c: c is grpc.StatusCode.OK)
+    answer = await stub.RequestTrip(wish("request-1"), timeout=PATIENCE)
+    assert answer.trip.driver_id == "driver-1"

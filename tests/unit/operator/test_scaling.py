@@ -1,0 +1,270 @@
+"""The decider: Little's law, and everything that keeps it from doing harm."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hailstorm_operator import api
+from hailstorm_operator.scaling import (
+    Capacity,
+    Decision,
+    Demand,
+    Inputs,
+    Memory,
+    Rules,
+    decide_scale,
+    explain,
+    first_memory,
+    replay,
+)
+
+RULES = Rules(
+    min_replicas=2,
+    max_replicas=10,
+    in_flight_per_pod=5.0,
+    tolerance=0.1,
+    max_pods_in_creation=4,
+    stable_window_seconds=30.0,
+)
+# Calm for a long time, nothing changed lately.
+CALM = Memory(panicking=False, last_crossing=0.0, last_change=0.0, replicas=None)
+
+
+def decide(
+    fast: float | None,
+    replicas: int = 4,
+    *,
+    stable: float | None = None,
+    peak: float | None = None,
+    ready: int | None = None,
+    state: Any = "fresh",
+    memory: Memory = CALM,
+    rules: Rules = RULES,
+    now: float = 1000.0,
+    **capacity: Any,
+) -> Decision:
+    stable = fast if stable is None else stable
+    demand = Demand(fast, stable, fast if peak is None else peak, state)
+    seen = Capacity(
+        replicas=replicas,
+        ready=replicas if ready is None else ready,
+        rollout_in_progress=capacity.pop("rolling", False),
+        **capacity,
+    )
+    return decide_scale(Inputs(now, rules, demand, seen, memory))
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "wanted"), [(0.0, 0), (0.1, 1), (5.0, 1), (5.1, 2), (16.8, 4), (50.0, 10)]
+)
+def test_wanted_pods_follow_littles_law(in_flight: float, wanted: int) -> None:
+    assert decide(in_flight).wanted == wanted
+
+
+def test_rounding_error_asks_for_no_pod() -> None:
+    assert decide(16.8, rules=replace(RULES, in_flight_per_pod=8 * 0.7)).wanted == 3
+
+
+def test_growth_follows_the_fast_window_at_once() -> None:
+    decision = decide(30.0, stable=10.0)
+    assert (decision.action, decision.desired, decision.clamp) == ("up", 6, api.CLAMP_NONE)
+
+
+def test_growth_waits_within_the_tolerance() -> None:
+    decision = decide(21.9)
+    assert (decision.action, decision.clamp) == ("hold", api.CLAMP_TOLERANCE)
+    assert decide(22.1).action == "up"
+
+
+def test_growth_stops_at_max_replicas() -> None:
+    decision = decide(500.0, replicas=8)
+    assert (decision.desired, decision.clamp) == (10, api.CLAMP_MAX)
+
+
+def test_growth_is_capped_by_pods_in_creation() -> None:
+    decision = decide(45.0, replicas=4, ready=3)
+    assert (decision.desired, decision.clamp) == (7, api.CLAMP_CREATION)
+
+
+def test_cap_on_creation_never_takes_pods_back() -> None:
+    decision = decide(45.0, replicas=8, ready=1)
+    assert (decision.desired, decision.clamp) == (8, api.CLAMP_CREATION)
+
+
+def test_shrinking_takes_one_step_a_window() -> None:
+    first = decide(1.0, replicas=8)
+    assert (first.action, first.desired, first.clamp) == ("down", 7, api.CLAMP_STEP)
+    second = decide(1.0, replicas=7, memory=first.memory, now=1029.0)
+    assert (second.action, second.clamp) == ("hold", api.CLAMP_WINDOW)
+    third = decide(1.0, replicas=7, memory=second.memory, now=1030.0)
+    assert (third.action, third.desired) == ("down", 6)
+
+
+def test_shrinking_takes_a_tenth_of_many_pods() -> None:
+    rules = replace(RULES, max_replicas=300)
+    assert decide(1.0, replicas=200, rules=rules).desired == 180
+
+
+def test_shrinking_satisfies_the_peak_of_the_window() -> None:
+    assert decide(1.0, replicas=4, peak=16.0).action == "hold"
+    assert decide(1.0, replicas=4, peak=15.0).desired == 3
+
+
+def test_shrinking_stops_at_min_replicas() -> None:
+    decision = decide(0.0, replicas=2)
+    assert (decision.action, decision.clamp) == ("hold", api.CLAMP_MIN)
+
+
+@pytest.mark.parametrize(
+    ("held", "clamp"),
+    [
+        ({"rolling": True}, api.CLAMP_ROLLOUT),
+        ({"state": "partial"}, api.CLAMP_PARTIAL),
+        ({"memory": replace(CALM, panicking=True, last_crossing=999.0)}, api.CLAMP_PANIC),
+    ],
+)
+def test_nothing_shrinks(held: dict[str, Any], clamp: str) -> None:
+    decision = decide(1.0, replicas=8, **held)
+    assert (decision.action, decision.clamp) == ("hold", clamp)
+
+
+def test_growth_goes_on_during_a_rollout() -> None:
+    assert decide(30.0, rolling=True).action == "up"
+
+
+def test_partial_signal_may_grow() -> None:
+    assert decide(30.0, state="partial").action == "up"
+
+
+@pytest.mark.parametrize("fast", [None, 0.0])
+def test_stale_signal_holds_and_is_never_zero(fast: float | None) -> None:
+    decision = decide(fast, replicas=8, state="stale")
+    assert (decision.action, decision.clamp) == ("hold", api.CLAMP_STALE)
+
+
+def test_bounds_need_no_signal() -> None:
+    assert decide(None, replicas=1, state="stale").desired == 2
+    assert decide(None, replicas=12, state="stale").desired == 10
+
+
+def test_panic_begins_when_twice_the_ready_pods_are_asked_for() -> None:
+    assert not decide(35.0).memory.panicking
+    assert decide(35.1).memory.panicking
+
+
+def test_panic_begins_by_what_is_ready_not_by_what_was_asked_for() -> None:
+    assert decide(20.0, replicas=4, ready=2).memory.panicking
+
+
+def test_panic_ends_only_when_everything_asked_for_is_ready() -> None:
+    panicking = replace(CALM, panicking=True, last_crossing=900.0)
+    assert decide(10.0, replicas=4, ready=3, memory=panicking).memory.panicking
+    assert not decide(10.0, replicas=4, ready=4, memory=panicking).memory.panicking
+
+
+def test_panic_lasts_a_stable_window() -> None:
+    panicking = replace(CALM, panicking=True, last_crossing=971.0)
+    assert decide(10.0, memory=panicking).memory.panicking
+
+
+def test_panic_ignores_the_tolerance() -> None:
+    panicking = replace(CALM, panicking=True, last_crossing=999.0)
+    assert decide(21.0, memory=panicking).action == "up"
+
+
+def test_restart_begins_in_panic_and_cannot_shrink() -> None:
+    memory = first_memory(1000.0)
+    for now in range(1000, 1030):
+        decision = decide(0.0, replicas=8, memory=memory, now=float(now))
+        assert decision.action == "hold"
+        memory = decision.memory
+    assert decide(0.0, replicas=8, memory=memory, now=1030.0).action == "down"
+
+
+def test_restart_shrinks_nothing_before_everything_is_ready() -> None:
+    decision = decide(0.0, replicas=8, ready=7, memory=first_memory(900.0))
+    assert (decision.action, decision.clamp) == ("hold", api.CLAMP_PANIC)
+
+
+def test_conflict_holds_even_out_of_bounds() -> None:
+    decision = decide(500.0, replicas=1, conflict="HorizontalPodAutoscalerOwnsReplicas")
+    assert (decision.action, decision.clamp) == ("hold", api.CLAMP_CONFLICT)
+
+
+def test_zero_by_hand_switches_scaling_off() -> None:
+    decision = decide(500.0, replicas=0)
+    assert (decision.desired, decision.clamp) == (0, api.CLAMP_ZERO)
+
+
+def test_count_set_by_hand_is_noticed_and_stands_for_a_window() -> None:
+    memory = replace(CALM, replicas=4)
+    decision = decide(1.0, replicas=8, memory=memory)
+    assert decision.scaled_by_other
+    assert (decision.action, decision.clamp) == ("hold", api.CLAMP_WINDOW)
+    later = decide(1.0, replicas=8, memory=decision.memory, now=1030.0)
+    assert not later.scaled_by_other
+    assert later.desired == 7
+
+
+def test_count_set_by_hand_beyond_the_bounds_is_brought_back() -> None:
+    assert decide(1.0, replicas=40, memory=replace(CALM, replicas=4)).desired == 10
+
+
+rules = st.builds(
+    Rules,
+    min_replicas=st.integers(1, 10),
+    max_replicas=st.integers(10, 60),
+    in_flight_per_pod=st.floats(0.1, 100),
+    tolerance=st.floats(0, 1),
+    max_pods_in_creation=st.integers(1, 20),
+    stable_window_seconds=st.floats(5, 600),
+)
+figures = st.none() | st.floats(0, 100_000)
+inputs = st.builds(
+    Inputs,
+    now=st.floats(1_000, 2_000),
+    rules=rules,
+    demand=st.builds(
+        Demand, figures, figures, figures, st.sampled_from(["fresh", "partial", "stale"])
+    ),
+    capacity=st.builds(
+        Capacity,
+        replicas=st.integers(0, 80),
+        ready=st.integers(0, 80),
+        rollout_in_progress=st.booleans(),
+        conflict=st.sampled_from(["", "Other"]),
+    ),
+    memory=st.builds(
+        Memory,
+        panicking=st.booleans(),
+        last_crossing=st.floats(0, 2_000),
+        last_change=st.floats(0, 2_000),
+        replicas=st.none() | st.integers(0, 80),
+    ),
+)
+
+
+@given(inputs)
+def test_every_decision_keeps_the_rules_and_can_be_replayed(given_inputs: Inputs) -> None:
+    decision = decide_scale(given_inputs)
+    capacity, bounds = given_inputs.capacity, given_inputs.rules
+    before, after = capacity.replicas, decision.desired
+    if capacity.conflict or before == 0:
+        assert after == before
+    else:
+        assert bounds.min_replicas <= after <= bounds.max_replicas
+    within = bounds.min_replicas <= before <= bounds.max_replicas
+    if within and decision.memory.panicking:
+        assert after >= before
+    if within and after < before:
+        assert given_inputs.demand.state == "fresh"
+        assert not capacity.rollout_in_progress
+    if after > max(before, bounds.min_replicas):
+        assert after <= capacity.ready + bounds.max_pods_in_creation
+    assert (decision.action == "hold") == (after == before)
+    assert explain(decision)
+    assert replay(json.loads(json.dumps(decision.as_json()))) == decision

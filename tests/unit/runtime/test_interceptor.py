@@ -1,0 +1,117 @@
+"""What the interceptor does before a handler runs, without a server."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+
+from hailstorm.runtime.admission import Admission
+from hailstorm.runtime.calls import outgoing_metadata, remaining_seconds
+from hailstorm.runtime.interceptor import ServerInterceptor
+from hailstorm.runtime.telemetry import ServerMetrics
+
+
+class Aborted(Exception):
+    """What grpc.aio raises out of abort()."""
+
+
+@dataclass
+class Context:
+    """The part of a servicer context that the interceptor asks."""
+
+    remaining: float | None
+    metadata: tuple[tuple[str, str], ...] = ()
+    aborted: list[grpc.StatusCode] = field(default_factory=list)
+
+    def time_remaining(self) -> float | None:
+        return self.remaining
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return self.metadata
+
+    def code(self) -> None:
+        return None
+
+    def cancelled(self) -> bool:
+        return False
+
+    async def abort(self, code: grpc.StatusCode, details: str, trailers: Any) -> None:
+        self.aborted.append(code)
+        raise Aborted
+
+
+@dataclass(frozen=True)
+class Details:
+    method: str
+
+
+class Harness:
+    """One method called `/a.B/C`, which notes what it saw."""
+
+    def __init__(self, clock: Any) -> None:
+        self.registry = CollectorRegistry()
+        self.admission = Admission(clock, max_concurrent=1, max_streams=1)
+        self.seen: list[Any] = []
+        self._interceptor = ServerInterceptor(self.admission, ServerMetrics(self.registry))
+
+    async def call(self, context: Context, method: str = "/a.B/C") -> Any:
+        async def handle(request: bytes, _: Any) -> bytes:
+            self.seen.append((request, outgoing_metadata(), remaining_seconds(9)))
+            return b"answer"
+
+        async def continuation(_: Any) -> Any:
+            return grpc.unary_unary_rpc_method_handler(handle, bytes, bytes)
+
+        handler = await self._interceptor.intercept_service(continuation, Details(method))
+        return await handler.unary_unary(b"request", context)
+
+    def value(self, metric: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(metric, {"method": "/a.B/C", **labels})
+
+
+@pytest.fixture
+def harness(clock: Any) -> Harness:
+    return Harness(clock)
+
+
+async def test_call_that_came_too_late_is_dropped_and_counted(harness: Harness) -> None:
+    context = Context(remaining=0.0)
+    with pytest.raises(Aborted):
+        await harness.call(context)
+    assert context.aborted == [grpc.StatusCode.DEADLINE_EXCEEDED]
+    assert harness.seen == []
+    assert harness.admission.is_idle
+    assert harness.value("hailstorm_grpc_server_expired_total") == 1
+    handled = harness.value("hailstorm_grpc_server_handled_total", code="DEADLINE_EXCEEDED")
+    assert handled == 1
+
+
+async def test_handler_sees_the_callers_id_and_time(harness: Harness) -> None:
+    context = Context(remaining=5.0, metadata=(("x-request-id", "r-1"),))
+    assert await harness.call(context) == b"answer"
+    ((request, metadata, seconds),) = harness.seen
+    assert (request, metadata) == (b"request", (("x-request-id", "r-1"),))
+    assert 4 < seconds <= 5
+    assert harness.value("hailstorm_grpc_server_handled_total", code="OK") == 1
+    assert harness.value("hailstorm_grpc_server_seconds_count") == 1
+
+
+async def test_health_is_neither_counted_nor_kept_out(harness: Harness) -> None:
+    harness.admission.enter(is_stream=False)
+    method = "/grpc.health.v1.Health/Check"
+    assert await harness.call(Context(remaining=None), method) == b"answer"
+    assert harness.admission.unary_in_flight == 1
+    assert harness.value("hailstorm_grpc_server_handled_total", code="OK") is None
+
+
+async def test_method_that_streams_requests_is_a_defect(clock: Any) -> None:
+    registry = CollectorRegistry()
+    interceptor = ServerInterceptor(Admission(clock, 1, 1), ServerMetrics(registry))
+
+    async def continuation(_: Any) -> Any:
+        return grpc.stream_unary_rpc_method_handler(lambda *_: None)
+
+    with pytest.raises(TypeError, match="streams of requests"):
+        await interceptor.intercept_service(continuation, Details("/a.B/C"))
