@@ -196,8 +196,12 @@ def stop_ours(context: Context, is_used: Callable[[], bool]) -> bool:
 
 
 def _is_dockerd(pid: int) -> bool:
-    # A process id may have been given to another program since.
+    # A process id may have been given to another program since; and a daemon that
+    # has ended stays listed as a zombie until its parent, often this very process,
+    # asks for its exit code.
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() == "dockerd"
+        stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
+    name, _, rest = stat.partition("(")[2].rpartition(")")
+    return name == "dockerd" and rest.split()[0] not in ("Z", "X")

@@ -1,10 +1,14 @@
 """Which daemon is used, and what ours is told."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from hailstorm_platform import docker_daemon
+from hailstorm_platform.context import Context
 from hailstorm_platform.docker_daemon import (
     Daemon,
     choose_daemon,
@@ -78,3 +82,21 @@ def test_socket_moves_when_the_checkout_is_deep() -> None:
     other = Paths(root=Path("/r"), home=Path("/" + "longer/" * 20))
     assert len(str(deep.docker_run / "docker.sock")) < 50
     assert deep.docker_run != other.docker_run
+
+
+def test_daemon_that_this_process_started_is_seen_to_end(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The kernel names a process by its file, so that this one passes for a dockerd.
+    program = tmp_path / "dockerd"
+    shutil.copy(shutil.which("sleep") or "", program)
+    context.paths.docker_run.mkdir(parents=True)
+    monkeypatch.setattr(docker_daemon, "STOP_SECONDS", 5.0)
+    # Not waited for: having ended, it is a zombie, as a daemon is whose starter lives.
+    daemon = subprocess.Popen([program, "60"])
+    (context.paths.docker_run / "dockerd.pid").write_text(f"{daemon.pid}\n")
+    try:
+        assert docker_daemon.stop_ours(context, is_used=lambda: False)
+    finally:
+        daemon.kill()
+        daemon.wait()
