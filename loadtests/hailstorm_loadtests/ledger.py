@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hailstorm_loadtests.delivery import Inbox, Line
-from hailstorm_loadtests.history import percentile
+from hailstorm_loadtests.history import STREAMS, percentile
 
 # Recent calls over which the running figures are taken.
 RECENT_SECONDS: Final = 10.0
@@ -34,7 +34,8 @@ class Ledger:
         self._outcomes: Counter[str] = Counter()
         self._codes: Counter[str] = Counter()
         self._lags: list[float] = []
-        self._recent: deque[tuple[float, float, bool]] = deque()
+        # When it ended, how long it took (None: a stream, as long as its trip), and how it went.
+        self._recent: deque[tuple[float, float | None, bool]] = deque()
         self.state = "waiting"
         self.why = ""
         self.started_at: float | None = None
@@ -54,9 +55,8 @@ class Ledger:
         self._outcomes[line["outcome"]] += 1
         self._codes[line["code"]] += 1
         self._lags.append(line["started"] - line["intended"])
-        self._recent.append(
-            (line["ended"], line["ended"] - line["intended"], line["outcome"] == "ok")
-        )
+        seconds = None if line["method"] in STREAMS else line["ended"] - line["intended"]
+        self._recent.append((line["ended"], seconds, line["outcome"] == "ok"))
 
     def declare(self, worker: str, lines: int) -> None:
         """A worker says how many lines it has sent in all."""
@@ -76,7 +76,7 @@ class Ledger:
         """Everything a drill wants to know while the run goes on."""
         while self._recent and self._recent[0][0] < now - RECENT_SECONDS:
             self._recent.popleft()
-        recent = [latency for _, latency, _ in self._recent]
+        recent = [seconds for _, seconds, _ in self._recent if seconds is not None]
         return {
             "state": self.state,
             "why": self.why,
@@ -96,7 +96,7 @@ class Ledger:
             "lag_p99_ms": _ms(percentile(self._lags, 0.99)),
             "recent": {
                 "seconds": RECENT_SECONDS,
-                "calls_per_second": round(len(recent) / RECENT_SECONDS, 1),
+                "calls_per_second": round(len(self._recent) / RECENT_SECONDS, 1),
                 "p50_ms": _ms(percentile(recent, 0.5)),
                 "p99_ms": _ms(percentile(recent, 0.99)),
                 "not_ok": sum(not ok for _, _, ok in self._recent),

@@ -92,3 +92,13 @@ def test_ledger_writes_and_counts_each_line_once(tmp_path: Path) -> None:
     history = read_history(ledger.path)
     assert [c.code for c in history.calls] == ["OK", "UNAVAILABLE"]
     assert len(history.generator) == 1
+
+
+def test_ledger_leaves_streams_out_of_recent_latencies(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, workers=1)
+    # It lasted as long as its trip, which says nothing about waiting.
+    stream = {**call(99.5), "method": "WatchTrip", "intended": 60.0, "started": 60.0}
+    ledger.accept("w", 1, [stream, call(99.0)])
+    recent = ledger.state_at(100.0)["recent"]
+    assert recent["p99_ms"] == pytest.approx(100.0)
+    assert recent["calls_per_second"] == pytest.approx(0.2)
