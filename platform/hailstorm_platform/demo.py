@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from hailstorm_platform import charts, cluster, docker_daemon, stack, venv
+from hailstorm_platform import charts, cluster, docker_daemon, stack, times, venv
 from hailstorm_platform.commands import Commands
 from hailstorm_platform.context import Context
 from hailstorm_platform.errors import PlatformError
@@ -60,6 +60,7 @@ def run(context: Context, commands: Commands, drill: Sequence[str]) -> int:
         raise PlatformError(
             f"the drill {drill[0]} ended with exit code {code}, which is no verdict."
         )
+    times.write(context, "demo")
     context.report.say(
         f"drill {drill[0]}: {_VERDICTS[code]}; reports lie in {context.paths.reports}"
     )

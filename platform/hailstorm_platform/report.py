@@ -31,9 +31,14 @@ class Report:
         self._lock = threading.Lock()
         self.durations: dict[str, float] = {}
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._start
+
     def say(self, text: str) -> None:
         """Write a line."""
-        elapsed = self._clock() - self._start
+        elapsed = self.elapsed
         with self._lock:
             print(f"[{elapsed:6.1f}s] {text}", file=self._stream or sys.stderr, flush=True)
 

@@ -21,6 +21,7 @@ from hailstorm_platform import (
     images,
     stack,
     store_programs,
+    times,
     venv,
 )
 from hailstorm_platform.commands import Commands
@@ -67,6 +68,7 @@ def run(context: Context, commands: Commands) -> int:
         closing, code = _pytest(context, commands, platform)
     finally:
         problems += _attempt(context, "tear-down", lambda: _tear_down(context, had_daemon))
+    times.write(context, "test")
     for problem in problems:
         context.report.say(f"make test FAILS: {problem}")
     sys.stdout.write(f"{closing}\n")

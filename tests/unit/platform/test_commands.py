@@ -1,13 +1,16 @@
 """Starting processes, telling progress, and ending with one sentence."""
 
 import io
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from hailstorm_platform import times
 from hailstorm_platform.cli import main, parser
 from hailstorm_platform.commands import Commands
+from hailstorm_platform.context import Context
 from hailstorm_platform.errors import CommandError, PlatformError
 from hailstorm_platform.report import Report
 from hailstorm_platform.test_run import pytest_command, relay
@@ -64,6 +67,15 @@ def test_report_tells_elapsed_time_and_failure() -> None:
     assert "[   4.5s]   . first (4.5 s)" in out.getvalue()
     assert "x second (failed after 0.0 s)" in out.getvalue()
     assert report.durations == {"first": 4.5}
+
+
+def test_times_name_every_step_that_was_done(context: Context) -> None:
+    with context.report.step("build the thing"):
+        pass
+    written = json.loads(times.write(context, "demo").read_text())
+    assert written["command"] == "make demo"
+    assert list(written["steps"]) == ["build the thing"]
+    assert written["seconds"] >= written["steps"]["build the thing"]
 
 
 def test_relay_holds_back_the_line_that_closes() -> None:
