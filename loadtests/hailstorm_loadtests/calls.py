@@ -9,7 +9,7 @@ fails here has failed for the user. `init_gevent` must have run before.
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,6 +89,9 @@ class Caller:
         trip = trip_pb2_grpc.TripServiceStub(self._channel)
         self._methods: dict[str, Any] = {
             "RequestTrip": dispatch.RequestTrip,
+            "WatchOffers": dispatch.WatchOffers,
+            "AcceptOffer": dispatch.AcceptOffer,
+            "DeclineOffer": dispatch.DeclineOffer,
             "ReportPositions": location.ReportPositions,
             "NearbyDrivers": location.NearbyDrivers,
             "ApproachPickup": trip.ApproachPickup,
@@ -107,8 +110,13 @@ class Caller:
         deadline_seconds: float,
         subject: Subject,
         read: Reader | None = None,
+        also_answers: Set[str] = frozenset(),
     ) -> Answer:
-        """Make a unary call and write its line. Never raises for what a server did."""
+        """
+        Make a unary call and write its line. Never raises for what a server did.
+
+        `also_answers` names codes that are an answer of the business, besides OK.
+        """
         request_id = str(uuid.uuid4())
         started = now()
         message: Any = None
@@ -121,6 +129,8 @@ class Caller:
             rpc = error
         ended = now()
         line = _line(method, intended, started, ended, request_id, subject, rpc)
+        if line.code in also_answers:
+            line.outcome = "ok"
         if message is not None and read is not None:
             read(line, message)
         self._record(line)
@@ -184,7 +194,7 @@ class Stream:
             self._rpc,
         )
         if self._was_cancelled and line.code == "CANCELLED":
-            line.outcome, line.detail = "ok", "ended by the rider"
+            line.outcome, line.detail = "ok", "ended by the caller"
         read(line)
         self._record(line)
         return line

@@ -22,6 +22,7 @@ from hailstorm_loadtests.arrivals import Schedule, ping_moments, stream
 from hailstorm_loadtests.calls import Caller, Subject, now
 from hailstorm_loadtests.drivers import Fleet, Heading, Ping
 from hailstorm_loadtests.history import Call
+from hailstorm_loadtests.offers import DRIVERS_PER_STREAM, OfferDesk
 from hailstorm_loadtests.profile import Profile
 from hailstorm_loadtests.riders import TripLife, draw_life, latlng
 
@@ -67,8 +68,11 @@ class Engine:
         self.started = {"trips": 0, "views": 0, "batches": 0}
         self.is_capped = False
         index, workers = assignment.index, assignment.workers
+        self._driver_ids = [
+            f"d-{assignment.run_id}-{i}" for i in range(index, profile.drivers, workers)
+        ]
         self._fleet = Fleet(
-            [f"d-{assignment.run_id}-{i}" for i in range(index, profile.drivers, workers)],
+            self._driver_ids,
             schedule.places,
             profile.positions_per_call,
             stream(profile, "fleet", index),
@@ -122,6 +126,8 @@ class Engine:
             gevent.spawn(self._pump_fleet, batch, demand_at + profile.duration_seconds)
             for batch in range(len(self._fleet.batches))
         ]
+        if profile.answers_offers:
+            fleet += [gevent.spawn(desk.run, now()) for desk in self._desks()]
         riders = [
             gevent.spawn(self._pump, self._trips(demand_at)),
             gevent.spawn(self._pump, self._views(demand_at)),
@@ -132,9 +138,9 @@ class Engine:
         gevent.joinall([gevent.spawn(self._lives.join)], timeout=profile.wind_down_seconds)
         unfinished = len(self._lives)
         self._over.set()
-        gevent.joinall(fleet)
         for stream_ in list(self._streams):
             stream_.cancel()
+        gevent.joinall(fleet)
         self._sign_off()
         self._work.join(timeout=LAST_CALLS_SECONDS)
         self._lives.join(timeout=LAST_CALLS_SECONDS)
@@ -176,6 +182,11 @@ class Engine:
             self.started[arrival.kind] += 1
             group = self._lives if arrival.kind == "trips" else self._work
             group.spawn(arrival.start, arrival.due)
+
+    def _desks(self) -> Iterator[OfferDesk]:
+        for start in range(0, len(self._driver_ids), DRIVERS_PER_STREAM):
+            drivers = self._driver_ids[start : start + DRIVERS_PER_STREAM]
+            yield OfferDesk(self._profile, drivers, self._caller, self)
 
     def _mine(self, items: tuple[Any, ...]) -> Iterator[Any]:
         return iter(items[self._assignment.index :: self._assignment.workers])

@@ -17,8 +17,8 @@ from typing import Any, Final, Literal
 
 Outcome = Literal["ok", "fail", "unknown"]
 OUTCOMES: Final = ("ok", "fail", "unknown")
-# Streams last as long as the trip, so their duration is no latency.
-STREAMS: Final = frozenset({"WatchTrip"})
+# Streams last as long as the trip, or the run, so their duration is no latency.
+STREAMS: Final = frozenset({"WatchTrip", "WatchOffers"})
 
 
 class HistoryError(ValueError):

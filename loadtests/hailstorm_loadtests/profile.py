@@ -62,6 +62,12 @@ class Profile:
     cancel_share: float = 0.04
     duplicate_share: float = 0.03
     late_ping_share: float = 0.05
+    # Whether drivers answer offers over WatchOffers. Only where dispatch does not
+    # say yes on their behalf (HAILSTORM_DISPATCH_AUTO_ACCEPT=false).
+    answers_offers: bool = False
+    # Shares, guesses: offers that a driver declines, and lets expire unanswered.
+    decline_share: float = 0.1
+    silent_share: float = 0.02
     # A ride lasts 1/time_lapse of its real length. Cars keep their real speed,
     # so a ride ends short of its dropoff.
     time_lapse: float = 20.0
@@ -90,7 +96,14 @@ WRITES_PER_TRIP: Final = 4.2
 # Mean life of a trip at the default time lapse, drawn from the default seed;
 # only used for the estimate.
 MEAN_TRIP_SECONDS: Final = 29.5
-SHARES: Final = ("watch_share", "cancel_share", "duplicate_share", "late_ping_share")
+SHARES: Final = (
+    "watch_share",
+    "cancel_share",
+    "duplicate_share",
+    "late_ping_share",
+    "decline_share",
+    "silent_share",
+)
 POSITIVE: Final = (
     "duration_seconds",
     "trips_per_minute",
@@ -157,6 +170,9 @@ def from_mapping(values: Mapping[str, Any], base: Profile | None = None) -> Prof
         wanted = type(getattr(Profile, name))
         try:
             if wanted is int and float(value) != int(value):
+                raise ValueError
+            if wanted is bool and not isinstance(value, bool):
+                # Any text but an empty one would be true.
                 raise ValueError
             # YAML reads a bare ISO time as a datetime.
             text = value.isoformat() if isinstance(value, dt.datetime) else value

@@ -298,7 +298,7 @@ class TripLife:
             self._around.watch_closed(stream, False)
             line = stream.finish(followed.write)
             seen = followed.version
-            if followed.is_final or (line.detail or "").startswith("ended by the rider"):
+            if followed.is_final or (line.detail or "").startswith("ended by the caller"):
                 return
             failures += line.outcome != "ok"
             intended = now() if followed.is_resumed else now() + TRY_AGAIN_SECONDS

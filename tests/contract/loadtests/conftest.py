@@ -38,6 +38,11 @@ class StandIn:
     forgets_keys: bool = False
     fails_views_with: grpc.StatusCode | None = None
     resumes_streams: bool = False
+    # Offers instead of a yes on the driver's behalf; by driver, and who has answered how.
+    makes_offers: bool = False
+    offers: dict[str, types_pb2.Trip] = field(default_factory=dict)
+    answers_to_offers: dict[str, str] = field(default_factory=dict)
+    refuses_accepts: bool = False
     port: int = 0
 
     async def before(self, context: Any) -> None:
@@ -70,13 +75,58 @@ class Dispatch(dispatch_pb2_grpc.DispatchServiceServicer):
                 pickup=request.pickup,
                 dropoff=request.dropoff,
             )
-            if self.city.free:
+            if self.city.makes_offers and self.city.free:
+                trip = self._offer(trip)
+            elif self.city.free:
                 trip.driver_id = self.city.free.pop()
                 trip = self.city.store(trip, types_pb2.TRIP_STATE_MATCHED)
             else:
                 trip = self.city.store(trip, types_pb2.TRIP_STATE_UNFULFILLED)
             self.city.answers[key] = dispatch_pb2.RequestTripResponse(trip=trip)
         return self.city.answers[key]
+
+    def _offer(self, trip: types_pb2.Trip) -> types_pb2.Trip:
+        trip.driver_id = self.city.free.pop()
+        trip.offer_id = f"{trip.trip_id}-o{trip.version + 1}"
+        offered = self.city.store(trip, types_pb2.TRIP_STATE_OFFERED)
+        self.city.offers[trip.driver_id] = offered
+        return offered
+
+    async def WatchOffers(self, request: Any, context: Any) -> Any:
+        await self.city.before(context)
+        seen: set[str] = set()
+        while True:
+            for driver_id in request.driver_ids:
+                trip = self.city.offers.get(driver_id)
+                if trip is not None and trip.offer_id not in seen:
+                    seen.add(trip.offer_id)
+                    offer = dispatch_pb2.Offer(
+                        offer_id=trip.offer_id, driver_id=driver_id, trip_id=trip.trip_id
+                    )
+                    yield dispatch_pb2.WatchOffersResponse(offer=offer)
+            if self.city.resumes_streams and seen:
+                yield dispatch_pb2.WatchOffersResponse(resume=dispatch_pb2.WatchOffersResume())
+                return
+            await asyncio.sleep(0.05)
+
+    async def AcceptOffer(self, request: Any, context: Any) -> Any:
+        await self.city.before(context)
+        self.city.answers_to_offers[request.offer_id] = "yes"
+        if self.city.refuses_accepts:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the offer is over")
+        trip = self.city.offers.pop(request.driver_id, None)
+        if trip is not None:
+            self.city.store(trip, types_pb2.TRIP_STATE_MATCHED)
+        trip_id = request.offer_id.rpartition("-o")[0]
+        return dispatch_pb2.AcceptOfferResponse(trip=self.city.trips[trip_id][-1])
+
+    async def DeclineOffer(self, request: Any, context: Any) -> Any:
+        await self.city.before(context)
+        self.city.answers_to_offers[request.offer_id] = "no"
+        trip = self.city.offers.pop(request.driver_id, None)
+        if trip is not None:
+            self._offer(self.city.store(trip, types_pb2.TRIP_STATE_REQUESTED))
+        return dispatch_pb2.DeclineOfferResponse()
 
 
 class Location(location_pb2_grpc.LocationServiceServicer):

@@ -76,6 +76,41 @@ async def test_streams_go_on_where_they_were_when_a_server_drains(
     assert sum("changes=0" not in (call.detail or "") for call in streams) >= len(city.trips)
 
 
+async def test_drivers_answer_their_offers(generator: Any, city: Any, tmp_path: Path) -> None:
+    city.makes_offers = True
+    shares = {"answers_offers": True, "silent_share": 0, "cancel_share": 0, "decline_share": 0.3}
+    history = await run(generator, city, tmp_path, **shares, duplicate_share=0.2)
+    assert {versions[-1].state for versions in city.trips.values()} == {6}
+    assert set(city.answers_to_offers.values()) == {"yes", "no"}
+    assert {call.outcome for call in history.calls} == {"ok"}
+    accepts = {call.key for call in history.calls if call.method == "AcceptOffer"}
+    assert len(accepts) == len(city.trips) == 20
+    (stream,) = [call for call in history.calls if call.method == "WatchOffers"]
+    assert f"offers={len(city.answers_to_offers)} " in (stream.detail or "")
+    assert len(history.calls) == city.calls
+
+
+async def test_offers_are_answered_once_when_their_stream_moves_on(
+    generator: Any, city: Any, tmp_path: Path
+) -> None:
+    city.makes_offers = city.resumes_streams = True
+    shares = {"answers_offers": True, "silent_share": 0, "decline_share": 0, "duplicate_share": 0}
+    history = await run(generator, city, tmp_path, **shares, cancel_share=0)
+    accepts = Counter(call.key for call in history.calls if call.method == "AcceptOffer")
+    assert set(accepts.values()) == {1}
+    assert sum(call.method == "WatchOffers" for call in history.calls) > 1
+    assert {call.outcome for call in history.calls} == {"ok"}
+
+
+async def test_offer_that_is_over_is_an_answer(generator: Any, city: Any, tmp_path: Path) -> None:
+    city.makes_offers = city.refuses_accepts = True
+    shares = {"answers_offers": True, "silent_share": 0, "decline_share": 0}
+    history = await run(generator, city, tmp_path, **shares, wind_down_seconds=2)
+    accepts = [call for call in history.calls if call.method == "AcceptOffer"]
+    assert {(call.code, call.outcome) for call in accepts} == {("FAILED_PRECONDITION", "ok")}
+    assert {call.detail for call in accepts} == {"the offer is over"}
+
+
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [(grpc.StatusCode.UNAVAILABLE, "fail"), (grpc.StatusCode.DEADLINE_EXCEEDED, "unknown")],
