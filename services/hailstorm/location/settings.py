@@ -77,7 +77,7 @@ class PositionSettings:
     index: IndexKind = setting(
         IndexKind.RING,
         doc="ring reads H3 cells outwards and stays fast in a crowd; geosearch is Redis' own, kept "
-        "so that the difference can be shown.",
+        "so that the difference can be shown. What holds while the flag geo-backend is not set.",
     )
     silence_seconds: float = setting(
         12.0,
