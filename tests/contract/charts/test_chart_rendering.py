@@ -53,7 +53,7 @@ def test_every_pod_keeps_to_pod_security_restricted(case: str) -> None:
             assert security["readOnlyRootFilesystem"] is True, name
             assert security["capabilities"] == {"drop": ["ALL"]}, name
         volumes = {kind for volume in spec["volumes"] for kind in volume if kind != "name"}
-        assert volumes <= {"configMap", "secret", "emptyDir"}, name
+        assert volumes <= {"configMap", "secret", "emptyDir", "projected"}, name
 
 
 @pytest.mark.parametrize("case", CASES)
