@@ -121,7 +121,8 @@ class ConfigMapSource:
         try:
             kind, subject = event["type"], event["object"]
             if kind in ("ADDED", "MODIFIED"):
-                self._feed.take(CONFIG_MAP, dict(subject.get("data") or {}))
+                data = subject.get("data") or {}
+                self._feed.take(CONFIG_MAP, {name: text.strip() for name, text in data.items()})
             elif kind == "DELETED":
                 # Whoever deletes it has not said that every flag shall change.
                 _log.warning("ConfigMap %s was deleted; its values hold on", self._place.name)
