@@ -19,7 +19,7 @@ that is wanted and, for its first HOLD, asks the other one too when that has
 fewer drivers than were asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -70,10 +70,12 @@ class IndexSwitch:
         self,
         city_id: str,
         removed: Sequence[Entry],
-        added: Sequence[tuple[Entry, Fix]],
+        added: Iterable[tuple[Entry, Fix]],
         now_ms: int,
     ) -> list[Command]:
         self._turn()
+        # It may be read twice.
+        added = list(added)
         return [
             command
             for kind in self._written(self._clock.monotonic())
