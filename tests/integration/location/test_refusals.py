@@ -79,12 +79,3 @@ async def test_every_refusal_is_counted_by_its_reason(location: ServiceProcess) 
         "accepted": 2.0,
         **dict.fromkeys((reason.name.lower() for reason in Refusal), 1.0),
     }
-
-
-async def test_full_batch_of_500_is_taken(location: ServiceProcess) -> None:
-    positions = [position(f"driver-{i}") for i in range(500)]
-    async with direct_channel(location.target) as channel:
-        stub = location_pb2_grpc.LocationServiceStub(channel)
-        request = location_pb2.ReportPositionsRequest(city_id="nyc", positions=positions)
-        assert (await stub.ReportPositions(request, timeout=30)).accepted_count == 500
-    assert counts(location)["accepted"] == 500.0

@@ -98,16 +98,6 @@ async def test_flip_of_a_file_changes_what_the_process_does(
     assert location.process.wait() == 0
 
 
-async def test_process_starts_with_what_the_folder_says(
-    new_location: Callable[..., Location], folder: Path
-) -> None:
-    (folder / "geo-backend").write_text("geosearch")
-    location = new_location(folder=str(folder))
-    words = location.told("info")
-    assert words.index("flag geo-backend: default -> geosearch") < words.index("now SERVING")
-    assert location.metric('hailstorm_location_index{index="geosearch",use="read"} 1.0')
-
-
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ApiServer]:
     credentials = tmp_path / "credentials"
@@ -143,6 +133,9 @@ async def test_watched_config_map_wins_over_the_mounted_copy(
     await eventually(lambda: location.metric(lost), FLIP_SECONDS)
     assert await location.writes_geo()
     another = new_location(**sources)
+    words = another.told("info")
+    assert words.index("flag geo-backend: default -> geosearch") < words.index("now SERVING")
+    assert another.metric('hailstorm_location_index{index="geosearch",use="read"} 1.0')
     assert await another.writes_geo()
     # The kubelet's older copy does not undo what the API server said.
     (folder / "geo-backend").write_text("ring")

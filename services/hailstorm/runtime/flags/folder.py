@@ -10,9 +10,14 @@ the files, and a look costs about 30 µs, so it is asked rather than watched.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from hailstorm.runtime.clock import Clock
 from hailstorm.runtime.flags.feed import FOLDER, Feed
+
+# What a ConfigMap may hold; whoever names another folder by mistake must not have
+# it read into memory.
+MAX_FILE_BYTES: Final = 1024 * 1024
 
 # What tells one state of the folder from another: name, inode, time and size of
 # each file. The inode is what changes when an editor, or a kubelet, replaces one.
@@ -38,7 +43,7 @@ class FolderSource:
                 # Changed under our eyes: the next look will see it whole.
                 self._signature = signature if self._sign() == signature else None
                 self._feed.take(FOLDER, texts)
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             self._signature = None
             self._feed.lost(FOLDER, f"{type(error).__name__}: {error}")
 
@@ -53,7 +58,10 @@ class FolderSource:
         return [path for path in self._folder.iterdir() if not path.name.startswith(".")]
 
     def _sign(self) -> _Signature:
-        stats = ((path.name, path.stat()) for path in self._files())
+        stats = [(path.name, path.stat()) for path in self._files()]
+        for name, stat in stats:
+            if stat.st_size > MAX_FILE_BYTES:
+                raise ValueError(f"{name} has {stat.st_size} bytes and is no flag")
         return frozenset((name, s.st_ino, s.st_mtime_ns, s.st_size) for name, s in stats)
 
     def _read(self) -> Mapping[str, str]:

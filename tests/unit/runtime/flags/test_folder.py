@@ -111,6 +111,16 @@ def test_file_that_is_no_text_keeps_what_was_said(
     assert flags.boolean("surge", True) is False
 
 
+def test_folder_of_something_else_is_not_read(
+    source: FolderSource, flags: LiveFlags, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (tmp_path / "swap").open("wb") as file:
+        file.truncate(64 * 1024**3)
+    source.look()
+    assert flags.get("swap") is None
+    assert "swap has 68719476736 bytes and is no flag" in caplog.text
+
+
 def test_folders_and_dotted_files_are_no_flags(
     source: FolderSource, flags: LiveFlags, tmp_path: Path
 ) -> None:
