@@ -48,6 +48,9 @@ value, these see several. Takes the root; gives nothing.
 {{- if and .Values.postgres.external.host (not .Values.postgres.existingSecret) }}
 {{- fail "postgres.external.host is set, so postgres.existingSecret must name a Secret with its password under the key `password`" }}
 {{- end }}
+{{- if and .Values.redis.external.cluster (not .Values.redis.external.host) }}
+{{- fail "redis.external.cluster is set, so redis.external.host must name a server of the cluster: the chart's own Redis is a single one" }}
+{{- end }}
 {{- if and .Values.redis.external.host (not .Values.redis.existingSecret) }}
 {{- fail "redis.external.host is set, so redis.existingSecret must name a Secret with its password under the key `password`" }}
 {{- end }}

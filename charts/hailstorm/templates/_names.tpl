@@ -49,7 +49,7 @@ imagePullSecrets:
   - name: {{ . }}
   {{- end }}
 {{- end }}
-# Nothing in here talks to the Kubernetes API.
+# Whoever talks to the Kubernetes API has its token mounted by hand.
 automountServiceAccountToken: false
 # Or every Service of the namespace would turn up in the environment.
 enableServiceLinks: false

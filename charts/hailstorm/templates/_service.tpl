@@ -36,6 +36,9 @@ spec:
         hailstorm.dev/serving: "true"
     spec:
       {{- include "hailstorm.podBasics" . | trim | nindent 6 }}
+      {{- if .root.Values.flags.watch }}
+      serviceAccountName: flags-reader
+      {{- end }}
       terminationGracePeriodSeconds: {{ include "hailstorm.gracePeriod" .root }}
       securityContext:
         {{- include "hailstorm.podSecurity" 65532 | nindent 8 }}
@@ -48,6 +51,7 @@ spec:
           command: [python3, -m, hailstorm.{{ .component }}]
           env:
             {{- include "hailstorm.env" . | trim | nindent 12 }}
+            {{- include "hailstorm.flagsEnv" . | nindent 12 }}
           ports:
             - {name: grpc, containerPort: {{ .root.Values.server.grpcPort }}}
             - {name: http, containerPort: {{ .root.Values.server.httpPort }}}
@@ -66,9 +70,11 @@ spec:
             {{- include "hailstorm.containerSecurity" . | nindent 12 }}
           volumeMounts:
             - {name: tmp, mountPath: /tmp}
+            {{- include "hailstorm.flagsMounts" . | nindent 12 }}
       volumes:
         - name: tmp
           emptyDir: {sizeLimit: 16Mi}
+        {{- include "hailstorm.flagsVolumes" . | nindent 8 }}
 {{- end }}
 
 {{/* The headless Service that the edge finds a service's pods by. Takes {root, component}. */}}
@@ -158,4 +164,7 @@ spec:
       ports: [{port: http}]
   egress:
     {{- .egress | nindent 4 }}
+    {{- with include "hailstorm.egressToApiServer" .root }}
+    {{- . | nindent 4 }}
+    {{- end }}
 {{- end }}

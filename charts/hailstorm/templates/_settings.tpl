@@ -40,6 +40,10 @@ never need a table between them. Takes {root, component}.
 - name: HAILSTORM_REDIS_PASSWORD
   valueFrom:
     secretKeyRef: {name: {{ .Values.redis.existingSecret | default "redis" }}, key: password}
+{{- if .Values.redis.external.cluster }}
+- name: HAILSTORM_REDIS_MODE
+  value: cluster
+{{- end }}
 {{- end }}
 
 {{/* Where the other services are: the edge's inner listener. */}}

@@ -3,7 +3,8 @@
 import os
 
 from hailstorm.location.drivers import Drivers
-from hailstorm.location.index import build_index
+from hailstorm.location.flags import FLAGS
+from hailstorm.location.index import build_switch
 from hailstorm.location.servicer import SERVICE_NAME, LocationServicer
 from hailstorm.location.settings import LocationSettings
 from hailstorm.location.store import Store
@@ -17,7 +18,7 @@ async def start(process: Process[LocationSettings]) -> None:
     settings = process.settings
     store = Store(settings.redis, process.clock, process.registry)
     process.lifecycle.on_close("redis", store.close)
-    index = build_index(settings.location, store)
+    index = build_switch(settings.location, store, process.flags, process.clock, process.registry)
     drivers = Drivers(settings.location, store, index, process.clock)
     process.register(
         location_pb2_grpc.add_LocationServiceServicer_to_server,
@@ -27,4 +28,4 @@ async def start(process: Process[LocationSettings]) -> None:
 
 
 if __name__ == "__main__":
-    serve("location", settings_or_exit(LocationSettings, os.environ), start)
+    serve("location", settings_or_exit(LocationSettings, os.environ), start, flags=FLAGS)

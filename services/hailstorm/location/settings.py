@@ -14,6 +14,13 @@ class IndexKind(enum.Enum):
     GEOSEARCH = "geosearch"
 
 
+class RedisMode(enum.Enum):
+    """What stands behind host and port."""
+
+    SINGLE = "single"
+    CLUSTER = "cluster"
+
+
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
     """
@@ -22,13 +29,18 @@ class RedisSettings:
     redis-py's own defaults need 58 s to notice a frozen server (measured).
     """
 
+    mode: RedisMode = setting(
+        RedisMode.SINGLE,
+        doc="single is one server; cluster a Redis Cluster, of which host and port name any node, "
+        "or all of them by several addresses.",
+    )
     host: str = setting("redis", doc="Host name of Redis.")
     port: int = setting(6379, doc="TCP port of Redis.", minimum=1, maximum=65535)
     password: Secret | None = setting(None, doc="Password; without one, none is sent.")
     pool_max: int = setting(
         32,
-        doc="Connections of one process; further callers stand in line. A pipeline holds one for "
-        "about 1 ms, so 32 serve far more than one Python process can ask.",
+        doc="Connections of one process to one server; further callers stand in line. A pipeline "
+        "holds one for about 1 ms, so 32 serve far more than one Python process can ask.",
         minimum=1,
         maximum=1000,
     )
@@ -77,7 +89,7 @@ class PositionSettings:
     index: IndexKind = setting(
         IndexKind.RING,
         doc="ring reads H3 cells outwards and stays fast in a crowd; geosearch is Redis' own, kept "
-        "so that the difference can be shown.",
+        "so that the difference can be shown. What holds while the flag geo-backend is not set.",
     )
     silence_seconds: float = setting(
         12.0,

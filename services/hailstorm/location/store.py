@@ -8,10 +8,9 @@ keeps Redis from answering becomes UNAVAILABLE with a delay, within
 """
 
 import asyncio
-import hashlib
+import dataclasses
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -19,6 +18,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     ClusterDownError,
     ConnectionError,
     MasterDownError,
@@ -29,16 +29,19 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from hailstorm.location.settings import RedisSettings
+from hailstorm.location.cluster import Address, Cluster
+from hailstorm.location.commands import Command, Script, StoreUnavailableError
+from hailstorm.location.settings import RedisMode, RedisSettings
 from hailstorm.runtime.breaker import Breaker
 from hailstorm.runtime.calls import remaining_seconds
 from hailstorm.runtime.clock import Clock
 from hailstorm.runtime.errors import (
     DeadlineExceededError,
     ResourceExhaustedError,
-    UnavailableError,
 )
 from hailstorm.runtime.patience import patiently
+
+__all__ = ["Command", "Script", "Store", "StoreUnavailableError"]
 
 READ_ATTEMPTS: Final = 2
 WRITE_ATTEMPTS: Final = 1
@@ -59,41 +62,88 @@ _AWAY: Final = (
 _log = logging.getLogger(__name__)
 
 
-class StoreUnavailableError(UnavailableError):
-    """Redis does not answer. A read may be repeated; a write may have happened."""
+class StoreMetrics:
+    """What a store tells of itself, be it one server or many."""
 
-    reason = "REDIS_UNAVAILABLE"
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.failures = Counter(
+            "hailstorm_location_store_failures",
+            "Operations that Redis did not answer.",
+            ("kind",),
+            registry=registry,
+        )
+        self._reachable = Gauge(
+            "hailstorm_location_store_reachable",
+            "1 when the last operation of each server was answered, 0 when one's was not.",
+            registry=registry,
+        )
+        self._away: set[Address] = set()
 
+    def note(self, server: Address, is_reachable: bool) -> None:
+        """The last operation of `server` was answered, or was not."""
+        (self._away.discard if is_reachable else self._away.add)(server)
+        self._reachable.set(not self._away)
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Lua script, known to Redis by its digest."""
-
-    text: str
-    digest: str
-
-    @classmethod
-    def of(cls, text: str) -> "Script":
-        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-    def call(self, keys: Sequence[str], arguments: Sequence[str | int | float]) -> "Command":
-        """A command that runs the script; all `keys` carry one tag."""
-        return Command(("EVALSHA", self.digest, len(keys), *keys, *arguments), self)
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command, with the script that it may have to load first."""
-
-    words: tuple[str | int | float, ...]
-    script: Script | None = None
+    def keep(self, servers: Collection[Address]) -> None:
+        """Only these are servers any more; whether others answer is no matter."""
+        self._away.intersection_update(servers)
+        self._reachable.set(not self._away)
 
 
 class Store:
-    """Runs commands in one pipeline. Safe for any number of callers at once."""
+    """
+    Redis, as `settings.mode` says: one server, or a cluster of them.
+
+    Safe for any number of callers at once.
+    """
 
     def __init__(self, settings: RedisSettings, clock: Clock, registry: CollectorRegistry) -> None:
+        metrics = StoreMetrics(registry)
+        self._redis: Server | Cluster
+        if settings.mode is RedisMode.CLUSTER:
+
+            def new_server(address: Address) -> Server:
+                host, port = address
+                own = dataclasses.replace(settings, host=host, port=port)
+                return Server(own, clock, metrics, leaves_redirects=True)
+
+            seed = (settings.host, settings.port)
+            self._redis = Cluster(seed, new_server, metrics.keep, clock)
+        else:
+            self._redis = Server(settings, clock, metrics)
+
+    async def read(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands that change nothing. Raises StoreUnavailableError."""
+        return await self._redis.read(commands)
+
+    async def write(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands once. Raises StoreUnavailableError, after which they may have run."""
+        return await self._redis.write(commands)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.close()
+
+
+class Server:
+    """
+    One server, asked in one pipeline.
+
+    With `leaves_redirects`, MOVED and ASK are answers as others are, for whoever
+    knows the other servers.
+    """
+
+    def __init__(
+        self,
+        settings: RedisSettings,
+        clock: Clock,
+        metrics: StoreMetrics,
+        leaves_redirects: bool = False,
+    ) -> None:
         self._settings = settings
+        self._address = (settings.host, settings.port)
+        # redis-py's MovedError is one, too.
+        self._answers = (AskError,) if leaves_redirects else ()
         pool = BlockingConnectionPool(
             host=settings.host,
             port=settings.port,
@@ -109,18 +159,13 @@ class Store:
         self._redis: Redis = Redis.from_pool(pool)
         self._slots = asyncio.Semaphore(settings.pool_max)
         self._breaker = Breaker(clock, settings.breaker_failures, settings.breaker_open_seconds)
-        self._failures = Counter(
-            "hailstorm_location_store_failures",
-            "Operations that Redis did not answer.",
-            ("kind",),
-            registry=registry,
-        )
-        self._reachable = Gauge(
-            "hailstorm_location_store_reachable",
-            "1 when the last operation was answered, 0 when it was not.",
-            registry=registry,
-        )
+        self._metrics = metrics
         self._is_reachable: bool | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it did not answer when last asked."""
+        return self._is_reachable is False
 
     async def read(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands that change nothing. Raises StoreUnavailableError."""
@@ -161,14 +206,14 @@ class Store:
         if seconds <= 0:
             raise DeadlineExceededError("no time is left to ask the position store")
         if not self._breaker.allows():
-            self._failures.labels(kind=kind).inc()
+            self._metrics.failures.labels(kind=kind).inc()
             raise StoreUnavailableError("the position store is away")
         try:
             async with patiently(seconds):
                 results = await self._attempt(commands, attempts)
         except _AWAY as error:
             self._breaker.failed()
-            self._failures.labels(kind=kind).inc()
+            self._metrics.failures.labels(kind=kind).inc()
             self._note(False, error)
             raise StoreUnavailableError("the position store cannot be reached") from error
         except asyncio.CancelledError:
@@ -202,7 +247,7 @@ class Store:
             for i, result in zip(missing, again[len(loads) :], strict=True):
                 results[i] = result
         for result in results:
-            if isinstance(result, Exception):
+            if isinstance(result, Exception) and not isinstance(result, self._answers):
                 raise result
         return results
 
@@ -214,11 +259,15 @@ class Store:
             return results
 
     def _note(self, is_reachable: bool, error: Exception | None = None) -> None:
-        self._reachable.set(is_reachable)
+        self._metrics.note(self._address, is_reachable)
         if is_reachable is not self._is_reachable:
             # Once for each change: an outage must not fill the log.
             if not is_reachable:
-                _log.warning("redis does not answer: %s: %s", type(error).__name__, error)
+                _log.warning(
+                    "redis does not answer: %s: %s",
+                    *(type(error).__name__, error),
+                    extra={"server": f"{self._address[0]}:{self._address[1]}"},
+                )
             elif self._is_reachable is False:
                 _log.info("redis answers again")
             self._is_reachable = is_reachable

@@ -118,6 +118,33 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FlagSettings:
+    """Where flags come from; without a source, every flag is what the code says."""
+
+    folder: str | None = setting(
+        None, doc="Folder with a file for each flag: a mounted ConfigMap, or one's own."
+    )
+    poll_seconds: float = setting(
+        1.0,
+        doc="Seconds between two looks at the folder; a look costs 30 us. A flip must be "
+        "everywhere within 5 s.",
+        minimum=0.01,
+        maximum=3600,
+    )
+    config_map: str | None = setting(
+        None, doc="Name of a ConfigMap to watch through the API server."
+    )
+    api_server: str = setting(
+        "kubernetes.default.svc:443",
+        doc="host:port of the API server. The chart gives an address, to need no DNS.",
+    )
+    credentials: str = setting(
+        "/var/run/secrets/kubernetes.io/serviceaccount",
+        doc="Folder with the ServiceAccount's token, ca.crt and namespace.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class EdgeSettings:
     """How the process reaches the other services."""
 
@@ -135,3 +162,4 @@ class ProcessSettings:
     server: ServerSettings = group(ServerSettings)
     lifecycle: LifecycleSettings = group(LifecycleSettings)
     log: LogSettings = group(LogSettings)
+    flags: FlagSettings = group(FlagSettings)

@@ -10,8 +10,8 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,6 +19,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from hailstorm.runtime.admission import Admission
 from hailstorm.runtime.clock import Clock, SystemClock
+from hailstorm.runtime.flags import FixedFlags, Flags
+from hailstorm.runtime.flags.setup import start_flags
+from hailstorm.runtime.flags.values import Kind
 from hailstorm.runtime.health import Health
 from hailstorm.runtime.http import Answer, HttpServer
 from hailstorm.runtime.interceptor import ServerInterceptor
@@ -47,6 +50,7 @@ class Process(Generic[S]):
         registry: where its metrics go.
         clock: the time.
         server: add servicers to it with `register`.
+        flags: what operators may change while it runs.
     """
 
     settings: S
@@ -55,6 +59,7 @@ class Process(Generic[S]):
     clock: Clock
     server: Any
     service_names: list[str]
+    flags: Flags = field(default_factory=FixedFlags)
 
     def register(self, add_to_server: Callable[[Any, Any], None], servicer: Any, name: str) -> None:
         """
@@ -71,18 +76,20 @@ def serve(
     settings: S,
     start: Callable[[Process[S]], Awaitable[None]],
     request_log_fields: Iterable[str] = ("city_id", "trip_id"),
+    flags: Mapping[str, Kind] | None = None,
 ) -> None:
     """
     Run the process until SIGTERM, then exit 0; exit 1 when it cannot start.
 
     `start` builds pools without connecting, registers servicers and closers.
+    `flags` are those that this service reads: `bool`, or the words to choose from.
     It never returns.
     """
     import uvloop
 
     set_up_logging(name, settings.version, settings.log.level, request_log_fields)
     try:
-        code = uvloop.run(_run(settings, start))
+        code = uvloop.run(_run(settings, start, flags or {}))
     except Exception:
         _log.exception("the process ends with an error")
         code = 1
@@ -91,7 +98,9 @@ def serve(
     exit_now(code)
 
 
-async def _run(settings: S, start: Callable[[Process[S]], Awaitable[None]]) -> int:
+async def _run(
+    settings: S, start: Callable[[Process[S]], Awaitable[None]], flag_kinds: Mapping[str, Kind]
+) -> int:
     clock = SystemClock()
     registry = new_registry(settings.version)
     metrics = ServerMetrics(registry)
@@ -114,7 +123,8 @@ async def _run(settings: S, start: Callable[[Process[S]], Awaitable[None]]) -> i
     http = HttpServer(_routes(lifecycle, registry))
     http_port = await http.start(settings.server.host, settings.server.http_port)
 
-    process = Process(settings, lifecycle, registry, clock, server, [])
+    flags = start_flags(settings.flags, flag_kinds, lifecycle, clock, registry)
+    process = Process(settings, lifecycle, registry, clock, server, [], flags)
     starting = asyncio.ensure_future(_start(process, start))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)

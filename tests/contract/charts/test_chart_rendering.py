@@ -53,7 +53,7 @@ def test_every_pod_keeps_to_pod_security_restricted(case: str) -> None:
             assert security["readOnlyRootFilesystem"] is True, name
             assert security["capabilities"] == {"drop": ["ALL"]}, name
         volumes = {kind for volume in spec["volumes"] for kind in volume if kind != "name"}
-        assert volumes <= {"configMap", "secret", "emptyDir"}, name
+        assert volumes <= {"configMap", "secret", "emptyDir", "projected"}, name
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -155,6 +155,7 @@ def test_external_stores_take_the_place_of_the_chart_s_own() -> None:
     reference = {"secretKeyRef": {"name": "matcher-database", "key": "password"}}
     assert trip["HAILSTORM_POSTGRES_PASSWORD"] == reference
     assert environment(manifests, "location")["HAILSTORM_REDIS_HOST"] == "redis.stores.example"
+    assert environment(manifests, "location")["HAILSTORM_REDIS_MODE"] == "cluster"
 
 
 def test_passwords_stand_nowhere_but_in_secrets() -> None:
@@ -239,6 +240,8 @@ def test_new_release_rolls_the_services_and_nothing_else() -> None:
         (("--set", "server.maxConnectionAgeGraceSeconds=30"), "streamMaxSeconds"),
         (("--set", "postgres.external.host=elsewhere"), "postgres.existingSecret"),
         (("--set", "redis.external.host=elsewhere"), "redis.existingSecret"),
+        (("--set", "redis.external.cluster=true"), "redis.external.host"),
+        (("--set", "postgres.external.cluster=true"), "cluster"),
         (("--set", "edge.resources.limits.memory=268435456"), "limits"),
         (("--set", "edge.upstreams[0].name=dispatch"), "methods"),
     ],

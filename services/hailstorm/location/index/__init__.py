@@ -1,10 +1,10 @@
 """
-Where the available drivers are: one protocol, two implementations.
+Where the available drivers are: one protocol, two implementations, and a switch.
 
 `ring` is the index; `geosearch` is what it replaced, kept to show the difference.
 """
 
 from hailstorm.location.index.base import DriverIndex, Entry, Found
-from hailstorm.location.index.choice import build_index
+from hailstorm.location.index.choice import build_index, build_switch
 
-__all__ = ["DriverIndex", "Entry", "Found", "build_index"]
+__all__ = ["DriverIndex", "Entry", "Found", "build_index", "build_switch"]

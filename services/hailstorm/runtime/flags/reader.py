@@ -1,5 +1,5 @@
 """
-Flags: values that operators change while a process runs, without a restart.
+What a decision sees of flags.
 
 A reader asks each time it decides, and gives the value that holds when nobody
 has said anything: a flag that cannot be read must not stop a trip.
