@@ -95,6 +95,19 @@ class TripsSettings:
         minimum=1,
         maximum=10_000,
     )
+    relay_milliseconds: int = setting(
+        500,
+        doc="Milliseconds between two looks for unpublished events, while there are few. History "
+        "is read minutes later; it only bounds how far behind it is.",
+        minimum=10,
+        maximum=60_000,
+    )
+    relay_batch: int = setting(
+        200,
+        doc="Trips whose events are published by one transaction.",
+        minimum=1,
+        maximum=1000,
+    )
     key_retention_hours: float = setting(
         24.0,
         doc="Hours for which an idempotency key is remembered; nobody retries a tap for a day.",
