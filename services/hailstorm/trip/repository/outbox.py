@@ -17,16 +17,20 @@ from hailstorm.trip.repository.session import Transaction
 # six, so this bounds what a trip with very many declined offers may add.
 MAX_EVENTS_OF_TRIP: Final = 20
 
-# A comparison with the least unpublished version, rather than NOT EXISTS: the
-# planner may turn the latter into a join over the whole backlog (seen). Two
-# relays that see the same head meet at its lock; the later one skips it, or
+# Two relays that see the same head meet at its lock; the later one skips it, or
 # looks at it again and finds it published.
+# The versions of one trip are found by the primary key, whatever the planner
+# believes of the backlog: statistics say that there is none, and for none, the
+# index of what is unpublished looks cheaper. It was read once for each event,
+# and a relay fell ever further behind (seen). `coalesce` hides that index, and a
+# comparison with the least version cannot become a join as NOT EXISTS can.
+_LEFT: Final = "coalesce({0}.published_at, '-infinity') = '-infinity'"
 _TAKE: Final = f"""
 WITH heads AS MATERIALIZED (
     SELECT e.city_id, e.trip_id, e.version FROM trip_events e
     WHERE e.published_at IS NULL AND e.version = (
         SELECT f.version FROM trip_events f
-        WHERE f.city_id = e.city_id AND f.trip_id = e.trip_id AND f.published_at IS NULL
+        WHERE f.city_id = e.city_id AND f.trip_id = e.trip_id AND {_LEFT.format("f")}
         ORDER BY f.version LIMIT 1)
     ORDER BY e.occurred_at
     LIMIT $1
@@ -34,7 +38,7 @@ WITH heads AS MATERIALIZED (
 )
 UPDATE trip_events e SET published_at = clock_timestamp()
 FROM heads h
-WHERE e.city_id = h.city_id AND e.trip_id = h.trip_id AND e.published_at IS NULL
+WHERE e.city_id = h.city_id AND e.trip_id = h.trip_id AND {_LEFT.format("e")}
     AND e.version >= h.version AND e.version < h.version + {MAX_EVENTS_OF_TRIP}
 RETURNING e.city_id, e.trip_id, e.version, e.move, e.state, e.driver_id, e.end_reason,
     e.occurred_at
