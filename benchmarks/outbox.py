@@ -5,7 +5,7 @@ Starts a Postgres of its own, with the chart's settings and fsync on. CPU second
 are counted by process, so that they mean the same on a machine that does other
 things besides; seconds by the clock do not, and are printed to show by how much.
 
-    PYTHONPATH=services:tests python benchmarks/outbox.py [--trips 20000] [--output FILE]
+    PYTHONPATH=services:tests python benchmarks/outbox.py [--output FILE]
 """
 
 import argparse
@@ -265,7 +265,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trips", type=int, default=20_000)
-    parser.add_argument("--batch", type=int, default=200)
+    parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--seconds", type=int, default=8, help="of one run beside calls")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, help="write the figures there as JSON")

@@ -12,12 +12,14 @@ import os
 import sys
 
 from hailstorm.location.v1 import location_pb2_grpc
+from hailstorm.runtime.cache import CacheMetrics
 from hailstorm.runtime.channels import edge_channel
 from hailstorm.runtime.clock import SystemClock
 from hailstorm.runtime.flags import FixedFlags
 from hailstorm.runtime.run import Process, serve
 from hailstorm.runtime.settings import settings_or_exit
 from hailstorm.runtime.telemetry import set_up_logging
+from hailstorm.trip.eligibility import Eligibility
 from hailstorm.trip.messages import encode_answer
 from hailstorm.trip.positions import Positions
 from hailstorm.trip.queries import Queries
@@ -73,6 +75,7 @@ async def start(process: Process[TripSettings]) -> None:
             transitions,
             Queries(database, transitions),
             watches,
+            Eligibility(database, settings.cache, clock, CacheMetrics(registry)),
             dt.timedelta(seconds=settings.trip.offer_seconds),
         ),
         SERVICE_NAME,

@@ -173,9 +173,7 @@ async def test_order_is_kept_by_several_relays_that_fail_now_and_then(
             at += step
             await asyncio.sleep(chance.uniform(0, 0.02))
 
-    relays = [
-        new_relay(schema, Slow(), relay_batch=8, relay_milliseconds=10) for _ in range(4)
-    ]
+    relays = [new_relay(schema, Slow(), relay_batch=8, relay_milliseconds=10) for _ in range(4)]
     async with asyncpg.create_pool(schema.dsn, min_size=1, max_size=8) as writers, running(*relays):
         await asyncio.gather(*map(ride, last_versions))
         await eventually(lambda: sql.fetchval(UNPUBLISHED), SECONDS, lambda count: count == 0)
@@ -194,7 +192,7 @@ async def test_batch_is_bounded_in_trips_and_in_events_of_one(
     for number in range(14):
         await add_events(sql, f"few-{number}", 1, 1)
     assert await relay.relay()
-    assert {len(set(e.trip_id for e in batch)) for batch in told.batches} == {10}
+    assert {len({e.trip_id for e in batch}) for batch in told.batches} == {10}
     assert told.versions["many"] == list(range(1, outbox.MAX_EVENTS_OF_TRIP + 1))
     while await sql.fetchval(UNPUBLISHED):
         await relay.relay()
