@@ -221,6 +221,29 @@ async def test_relay_takes_nothing_of_a_trip_that_another_one_holds(
         await session.close()
 
 
+async def test_plan_does_not_depend_on_what_statistics_say_of_the_backlog(
+    sql: asyncpg.Connection,
+) -> None:
+    """They say that there is none, as they are taken while there is none; then there is one."""
+    for _ in range(2):
+        await sql.execute(
+            "INSERT INTO trip_events (city_id, trip_id, version, move, state, occurred_at)"
+            " SELECT $1, 'trip-' || n, v, 'OFFER', 'OFFERED', clock_timestamp()"
+            " FROM generate_series((SELECT count(*) FROM trip_events),"
+            " (SELECT count(*) FROM trip_events) + 2000) n, generate_series(1, 5) v",
+            CITY,
+        )
+        plan = "\n".join(
+            row[0] for row in await sql.fetch("EXPLAIN " + outbox._TAKE.replace("$1", "100"))
+        )
+        # Once for the heads in their order; each trip by its own key.
+        assert plan.count("trip_events_unpublished") == 1, plan
+        assert plan.count("trip_events_pkey") == 2, plan
+        assert "Seq Scan" not in plan, plan
+        await sql.execute("UPDATE trip_events SET published_at = now()")
+        await sql.execute("VACUUM ANALYZE trip_events")
+
+
 async def test_failed_sink_has_the_batch_again(schema: Database, sql: asyncpg.Connection) -> None:
     told = Told()
     relay = new_relay(schema, told)
