@@ -145,8 +145,8 @@ class CacheSettings:
     )
     rider_entries: int = setting(
         20_000,
-        doc="Riders remembered. One takes about 500 bytes (measured), so this is 10 MiB of a pod's "
-        "90; at 100 requests a second and 30 s, 3,000 are in use.",
+        doc="Riders remembered. One takes about 600 bytes (benchmarks/caches.py), so all of them "
+        "are 12 MiB of a pod's 90; at 100 requests a second and 30 s, 3,000 are in use.",
         minimum=1,
         maximum=1_000_000,
     )
