@@ -10,10 +10,13 @@ things besides; seconds by the clock do not, and are printed to show by how much
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -121,10 +124,14 @@ def store_cpu_seconds(server: PostgresServer) -> float:
     """The same of a whole Postgres, with the backends that have ended."""
     assert server._process is not None, "it was started"
     postmaster = server._process.pid
-    fields = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-    ended = (int(fields[13]) + int(fields[14])) / TICKS
-    return ended + sum(cpu_seconds(int(child)) for child in children)
+    total = 0.0
+    for child in children:
+        # One that ends meanwhile is among the ended, which are read last.
+        with contextlib.suppress(FileNotFoundError):
+            total += cpu_seconds(int(child))
+    fields = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()
+    return total + (int(fields[13]) + int(fields[14])) / TICKS
 
 
 async def copy_of(server: PostgresServer, name: str) -> Database:
@@ -270,6 +277,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, help="write the figures there as JSON")
     arguments = parser.parse_args()
+    # Ended from outside, it takes its Postgres along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     result = asyncio.run(measure(arguments))
     result["command"] = "PYTHONPATH=services:tests python benchmarks/outbox.py"
     result["machine"] = {"cores": os.cpu_count(), "load_1min": os.getloadavg()[0]}

@@ -46,7 +46,8 @@ class History:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._written = Counter(
             "hailstorm_trip_history_rows",
-            "Records of finished trips written by this process.",
+            "Records of finished trips written by this process; one whose commit was lost counts "
+            "again.",
             registry=registry,
         )
 
@@ -142,7 +143,7 @@ class Relay:
         try:
             is_full = await self.relay()
         except RetryableError as error:
-            self._batch = max(LEAST_BATCH, self._batch // 2)
+            self._batch = min(self._settings.relay_batch, max(LEAST_BATCH, self._batch // 2))
             self._batches.labels(outcome="failed").inc()
             if self._is_working:
                 # Once for each outage; the counter has the rest.

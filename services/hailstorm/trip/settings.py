@@ -104,9 +104,9 @@ class TripsSettings:
     )
     relay_batch: int = setting(
         100,
-        doc="Trips whose events are published by one transaction. Measured with whole trips, six "
-        "events each: 10 cost Postgres 34 us of CPU an event, 50 cost 18, 100 to 1000 cost 15 to "
-        "18; but 100 take 16 ms and 1000 take 156 (benchmarks/outbox.py).",
+        doc="Trips whose events are published by one transaction. Of whole trips, an event costs "
+        "Postgres 42 us of CPU in batches of 10, 18 of 100, 16 of 1000; but rows are held seven "
+        "times as long (docs/evidence/outbox.json).",
         minimum=1,
         maximum=1000,
     )
