@@ -9,7 +9,7 @@ from google.protobuf import duration_pb2
 
 from hailstorm.runtime.process import EdgeSettings, LifecycleSettings
 from hailstorm.runtime.settings import Secret, read_settings
-from hailstorm.trip.settings import PostgresSettings, TripSettings, TripsSettings
+from hailstorm.trip.settings import CacheSettings, PostgresSettings, TripSettings, TripsSettings
 from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
 from hailstorm.types.v1 import types_pb2
 from integration.stores import Database
@@ -46,7 +46,7 @@ def trip_settings(database: Database, **fields: Any) -> TripSettings:
     settings = read_settings(TripSettings, {})
     by_group = {
         kind: {name: value for name, value in fields.items() if name in _names(kind)}
-        for kind in (PostgresSettings, TripsSettings, LifecycleSettings)
+        for kind in (PostgresSettings, TripsSettings, CacheSettings, LifecycleSettings)
     }
     assert sum(map(len, by_group.values())) == len(fields), f"unknown among {list(fields)}"
     quick = {"propagation_seconds": 0.0, "quiet_milliseconds": 50, "drain_max_seconds": 5.0}
@@ -55,6 +55,7 @@ def trip_settings(database: Database, **fields: Any) -> TripSettings:
         edge=EdgeSettings(address=NOBODY),
         postgres=postgres_settings(database, **by_group[PostgresSettings]),
         trip=dataclasses.replace(settings.trip, **by_group[TripsSettings]),
+        cache=dataclasses.replace(settings.cache, **by_group[CacheSettings]),
         lifecycle=dataclasses.replace(
             settings.lifecycle, **{**quick, **by_group[LifecycleSettings]}
         ),

@@ -136,14 +136,15 @@ class Database:
 
 
 class PostgresServer:
-    """One Postgres cluster with a superuser called hailstorm."""
+    """One Postgres cluster with a superuser called hailstorm; `options` as in postgresql.conf."""
 
     host: Final = "127.0.0.1"
     user: Final = "hailstorm"
     password: Final = PASSWORD
 
-    def __init__(self) -> None:
+    def __init__(self, **options: str) -> None:
         self.port = free_port()
+        self._options = options
         self._folder = Path(tempfile.mkdtemp(prefix="hailstorm-postgres-"))
         self._data = self._folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
@@ -172,6 +173,7 @@ class PostgresServer:
             "max_connections": "200",
             # What a killed process wrote is safe without it; only a power cut is not.
             "fsync": "off",
+            **self._options,
         }
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:

@@ -37,13 +37,13 @@ value, these see several. Takes the root; gives nothing.
 {{- end }}
 {{- end }}
 {{- end }}
-{{- /* Pods of an old and a new revision hold their pools at the same time. */ -}}
+{{- /* Pods of an old and a new revision hold their pools at the same time, each with a relay's connection besides. */ -}}
 {{- $pods := int .Values.trip.replicas -}}
 {{- if .Values.scaler.enabled }}{{ $pods = int .Values.scaler.trip.maxReplicas }}{{ end -}}
 {{- $pool := int (((.Values.trip.settings).postgres).poolMax | default 0) -}}
-{{- $needed := add (mul (add $pods (int .Values.rollout.maxSurge)) $pool) 10 -}}
+{{- $needed := add (mul (add $pods (int .Values.rollout.maxSurge)) (add $pool 1)) 10 -}}
 {{- if and (eq .Values.postgres.external.host "") (gt (int $needed) (int .Values.postgres.maxConnections)) }}
-{{- fail (printf "trip may open %d connections ((%d pods + %v surge) x poolMax %d + 10 for migrations and people), above postgres.maxConnections (%v)" (int $needed) $pods .Values.rollout.maxSurge $pool .Values.postgres.maxConnections) }}
+{{- fail (printf "trip may open %d connections ((%d pods + %v surge) x (poolMax %d + 1) + 10 for migrations and people), above postgres.maxConnections (%v)" (int $needed) $pods .Values.rollout.maxSurge $pool .Values.postgres.maxConnections) }}
 {{- end }}
 {{- if and .Values.postgres.external.host (not .Values.postgres.existingSecret) }}
 {{- fail "postgres.external.host is set, so postgres.existingSecret must name a Secret with its password under the key `password`" }}

@@ -20,10 +20,13 @@ from hailstorm.runtime.calls import outgoing_metadata, remaining_seconds
 from hailstorm.runtime.errors import (
     AlreadyExistsError,
     DeadlineExceededError,
+    FailedPreconditionError,
+    PermissionDeniedError,
     ServiceError,
     UnavailableError,
     error_from_rpc,
 )
+from hailstorm.runtime.statuses import reason_of
 from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
 
 # Fewer seconds than a call needs at its fastest: it would only be work for nobody.
@@ -38,6 +41,11 @@ _MOVED_ON: Final = (
     grpc.StatusCode.ABORTED,
     grpc.StatusCode.ALREADY_EXISTS,
 )
+# What trip refuses of a request is the rider's to know, not our failure.
+_REFUSALS: Final = {
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
+    grpc.StatusCode.FAILED_PRECONDITION: FailedPreconditionError,
+}
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +73,8 @@ class Neighbours:
         """
         Put a RequestTripRequest on record under the rider's own key.
 
-        Repeatable. Raises AlreadyExistsError when the key has another body.
+        Repeatable. Raises AlreadyExistsError when the key has another body, and
+        in trip's words what trip refuses this rider or this city.
         """
         try:
             response = await self._call(
@@ -85,6 +94,8 @@ class Neighbours:
                     reason="IDEMPOTENCY_KEY_REUSED",
                     metadata={"field": "idempotency_key"},
                 ) from error
+            if (refusal := _REFUSALS.get(error.code())) is not None:
+                raise refusal(error.details() or "refused", reason=reason_of(error)) from error
             raise self._explain(error, "trip") from error
         return response.trip
 

@@ -55,6 +55,17 @@ def status_of(error: ServiceError, retry_after_seconds: float | None = None) -> 
     return status
 
 
+def reason_of(error: Any) -> str | None:
+    """The `reason` that a server of ours gave with a failed call, an AioRpcError; None without."""
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY:
+            for detail in status_pb2.Status.FromString(value).details:
+                info = error_details_pb2.ErrorInfo()
+                if detail.Unpack(info):
+                    return str(info.reason)
+    return None
+
+
 def trailers_of(error: ServiceError) -> Metadata:
     """The trailing metadata that goes with the code and the sentence of `error`."""
     delay = _spread(error.retry_after_seconds) if isinstance(error, RetryableError) else None

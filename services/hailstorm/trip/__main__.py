@@ -12,15 +12,20 @@ import os
 import sys
 
 from hailstorm.location.v1 import location_pb2_grpc
+from hailstorm.runtime.cache import CacheMetrics
 from hailstorm.runtime.channels import edge_channel
 from hailstorm.runtime.clock import SystemClock
 from hailstorm.runtime.run import Process, serve
 from hailstorm.runtime.settings import settings_or_exit
 from hailstorm.runtime.telemetry import set_up_logging
+from hailstorm.trip.eligibility import Eligibility
+from hailstorm.trip.flags import FLAGS
 from hailstorm.trip.messages import encode_answer
 from hailstorm.trip.positions import Positions
 from hailstorm.trip.queries import Queries
+from hailstorm.trip.relay import History, Relay
 from hailstorm.trip.repository.database import Database
+from hailstorm.trip.repository.session import Session
 from hailstorm.trip.servicer import SERVICE_NAME, TripServicer
 from hailstorm.trip.settings import TripSettings
 from hailstorm.trip.sweeper import Sweeper
@@ -32,7 +37,7 @@ from hailstorm.trip.watches import Watches
 async def start(process: Process[TripSettings]) -> None:
     """Build the service; Postgres is not asked for until the first call."""
     settings, clock, registry = process.settings, process.clock, process.registry
-    lifecycle = process.lifecycle
+    lifecycle, flags = process.lifecycle, process.flags
     database = Database(settings.postgres, clock, registry)
     await database.open()
     lifecycle.on_close("postgres", database.close)
@@ -53,18 +58,24 @@ async def start(process: Process[TripSettings]) -> None:
         clock,
         registry,
         settings.trip.position_milliseconds / 1000,
+        flags,
     )
     sweeper = Sweeper(database, transitions, clock, settings.trip)
+    relay = Relay(
+        Session(settings.postgres), [History(registry)], flags, clock, registry, settings.trip
+    )
     lifecycle.start_task("watches", watches.feed)
     lifecycle.start_task("watches-drain", watches.end_with_drain)
     lifecycle.start_task("positions", positions.follow)
     lifecycle.start_task("sweeper", sweeper.run)
+    lifecycle.start_task("relay", relay.run)
     process.register(
         trip_pb2_grpc.add_TripServiceServicer_to_server,
         TripServicer(
             transitions,
             Queries(database, transitions),
             watches,
+            Eligibility(database, settings.cache, clock, CacheMetrics(registry)),
             dt.timedelta(seconds=settings.trip.offer_seconds),
         ),
         SERVICE_NAME,
@@ -92,7 +103,7 @@ def main(arguments: list[str]) -> int:
     settings = settings_or_exit(TripSettings, os.environ)
     if arguments:
         return migrate_schema(settings)
-    serve("trip", settings, start)
+    serve("trip", settings, start, flags=FLAGS)
     return 0
 
 

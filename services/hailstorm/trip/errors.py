@@ -5,8 +5,10 @@ What can be wrong with a call on a trip.
     ├── TripNotFoundError        no such trip in this city
     └── OfferNotFoundError       no such offer was ever made to this driver
     PermissionDeniedError
-    └── NotYoursError            the trip is another driver's or rider's
+    ├── NotYoursError            the trip is another driver's or rider's
+    └── RiderBlockedError        the rider may not request trips
     FailedPreconditionError
+    ├── CityClosedError          the city takes no new trips
     ├── WrongStateError          the table has no such move from this state
     └── OfferOverError           expired, declined, or its trip ended
     AbortedError
@@ -14,9 +16,10 @@ What can be wrong with a call on a trip.
     AlreadyExistsError
     └── KeyReusedError           the idempotency_key was used with another body
     UnavailableError
-    └── StoreUnavailableError    Postgres is away, or its schema is not there yet
+    └── StoreUnavailableError    Postgres does not answer
+        └── SchemaMissingError   its schema is not there yet, or not all of it
 
-None but the last becomes better by repeating the call.
+None but the last two become better by repeating the call.
 """
 
 from hailstorm.runtime.errors import (
@@ -48,6 +51,20 @@ class NotYoursError(PermissionDeniedError):
 
     def __init__(self, trip_id: str, actor_id: str) -> None:
         super().__init__(f"trip {trip_id} is not {actor_id}'s")
+
+
+class RiderBlockedError(PermissionDeniedError):
+    reason = "RIDER_BLOCKED"
+
+    def __init__(self, city_id: str, rider_id: str) -> None:
+        super().__init__(f"rider {rider_id} is blocked in {city_id}")
+
+
+class CityClosedError(FailedPreconditionError):
+    reason = "CITY_CLOSED"
+
+    def __init__(self, city_id: str) -> None:
+        super().__init__(f"{city_id} takes no new trips")
 
 
 class WrongStateError(FailedPreconditionError):
@@ -97,3 +114,17 @@ class StoreUnavailableError(UnavailableError):
     """Postgres does not answer. A write may have happened; its key makes repeating it safe."""
 
     reason = "POSTGRES_UNAVAILABLE"
+
+
+class SchemaMissingError(StoreUnavailableError):
+    """
+    The migration has not run yet; no other pod fares better.
+
+    A part that only a newer schema has may be missing by itself.
+    """
+
+    reason = "SCHEMA_MISSING"
+    retry_elsewhere = False
+
+    def __init__(self) -> None:
+        super().__init__("the trip store has no schema yet")

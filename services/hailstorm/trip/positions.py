@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from hailstorm.location.v1 import location_pb2
 from hailstorm.runtime.clock import Clock
+from hailstorm.runtime.flags import Flags
+from hailstorm.trip.flags import TRACKING_STREAM
 from hailstorm.trip.states import ACCEPTED
 from hailstorm.trip.v1 import trip_pb2
 from hailstorm.trip.watches import Watch, Watches
@@ -37,11 +39,13 @@ class Positions:
         clock: Clock,
         registry: CollectorRegistry,
         period_seconds: float,
+        flags: Flags,
     ) -> None:
         self._location = location
         self._watches = watches
         self._clock = clock
         self._period_seconds = period_seconds
+        self._flags = flags
         self._failures = Counter(
             "hailstorm_trip_position_failures",
             "Questions for drivers' positions that were not answered.",
@@ -53,6 +57,8 @@ class Positions:
         """Ask once a period for as long as the process lives."""
         while True:
             await self._clock.sleep(self._period_seconds)
+            if not self._flags.boolean(TRACKING_STREAM, True):
+                continue
             cities: dict[str, dict[str, list[Watch]]] = {}
             for watch in self._watches:
                 trip = watch.trip

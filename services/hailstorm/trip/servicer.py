@@ -8,6 +8,8 @@ from typing import Any, Final
 from hailstorm.runtime.calls import log_fields
 from hailstorm.runtime.violations import Violations
 from hailstorm.trip import trips
+from hailstorm.trip.eligibility import Eligibility
+from hailstorm.trip.errors import CityClosedError, RiderBlockedError
 from hailstorm.trip.messages import (
     decode_page_end,
     encode_page_end,
@@ -45,11 +47,13 @@ class TripServicer(trip_pb2_grpc.TripServiceServicer):
         transitions: Transitions,
         queries: Queries,
         watches: Watches,
+        eligibility: Eligibility,
         default_offer_ttl: dt.timedelta,
     ) -> None:
         self._transitions = transitions
         self._queries = queries
         self._watches = watches
+        self._eligibility = eligibility
         self._default_offer_ttl = default_offer_ttl
 
     async def CreateTrip(self, request: Any, _context: Any) -> Any:
@@ -75,7 +79,15 @@ class TripServicer(trip_pb2_grpc.TripServiceServicer):
         # The rider's words must be the same again; the multiplier is dispatch's,
         # which may have found another one when the rider asks a second time.
         key = key_of("CreateTrip", request.rider_id, request, without=("surge_multiplier",))
-        trip = await self._transitions.create(wish, key)
+        try:
+            await self._eligibility.check(wish.city_id, wish.rider_id)
+        except (RiderBlockedError, CityClosedError):
+            # What was promised before is kept: this may be a repeated call.
+            trip = await self._transitions.created(wish.city_id, key)
+            if trip is None:
+                raise
+        else:
+            trip = await self._transitions.create(wish, key)
         log_fields(trip_id=trip.trip_id)
         return _holding(trip_pb2.CreateTripResponse(), trip)
 

@@ -22,8 +22,8 @@ class PostgresSettings:
     password: Secret | None = setting(None, doc="Password; without one, none is sent.")
     pool_max: int = setting(
         8,
-        doc="Connections of one process. Postgres on 2 cores becomes slower beyond 16 that are "
-        "busy (measured), and two pods of 8 are that.",
+        doc="Connections of one process for calls; background work has one more. Postgres on 2 "
+        "cores becomes slower beyond 16 that are busy (measured), and two pods of 8 are that.",
         minimum=1,
         maximum=200,
     )
@@ -95,6 +95,21 @@ class TripsSettings:
         minimum=1,
         maximum=10_000,
     )
+    relay_milliseconds: int = setting(
+        500,
+        doc="Milliseconds between two looks for unpublished events, while there are few. History "
+        "is read minutes later; it only bounds how far behind it is.",
+        minimum=10,
+        maximum=60_000,
+    )
+    relay_batch: int = setting(
+        100,
+        doc="Trips whose events are published by one transaction. Of whole trips, an event costs "
+        "Postgres 42 us of CPU in batches of 10, 18 of 100, 16 of 1000; but rows are held seven "
+        "times as long (docs/evidence/outbox.json).",
+        minimum=1,
+        maximum=1000,
+    )
     key_retention_hours: float = setting(
         24.0,
         doc="Hours for which an idempotency key is remembered; nobody retries a tap for a day.",
@@ -117,6 +132,33 @@ class TripsSettings:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """How long a process believes what it has read of riders and cities."""
+
+    rider_seconds: float = setting(
+        30.0,
+        doc="Seconds for which a rider's profile is believed, and for which one who was blocked "
+        "may still request. A guess: people who block riders do not count seconds.",
+        minimum=0.01,
+        maximum=3600,
+    )
+    rider_entries: int = setting(
+        20_000,
+        doc="Riders remembered. One takes about 600 bytes (benchmarks/caches.py), so all of them "
+        "are 12 MiB of a pod's 90; at 100 requests a second and 30 s, 3,000 are in use.",
+        minimum=1,
+        maximum=1_000_000,
+    )
+    city_seconds: float = setting(
+        5.0,
+        doc="Seconds after which a closed city takes no new trips, as for a flag. One read in half "
+        "of it, whatever the load.",
+        minimum=0.01,
+        maximum=3600,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TripSettings(ProcessSettings):
     """All settings of the trip service."""
@@ -124,3 +166,4 @@ class TripSettings(ProcessSettings):
     edge: EdgeSettings = group(EdgeSettings)
     postgres: PostgresSettings = group(PostgresSettings)
     trip: TripsSettings = group(TripsSettings)
+    cache: CacheSettings = group(CacheSettings)

@@ -107,12 +107,11 @@ class Transitions:
         )
         created_at = await writes.create(self._database, request, key)
         if created_at is None:
-            known = await reads.stored(self._database, wish.city_id, key)
+            known = await self.created(wish.city_id, key)
             # It may be forgotten in this very moment, a day after; then it is new again.
             if known is None:
                 raise ContendedError("the idempotency_key was forgotten just now; repeat the call")
-            _check(known, key)
-            return await self.current(wish.city_id, known.trip_id)
+            return known
         trip = Trip(
             city_id=request.city_id,
             trip_id=request.trip_id,
@@ -129,6 +128,14 @@ class Transitions:
         )
         self.stored(trip)
         return trip
+
+    async def created(self, city_id: str, key: Key) -> Trip | None:
+        """The trip that an earlier call with the key made, if any. Raises KeyReusedError."""
+        known = await reads.stored(self._database, city_id, key)
+        if known is None:
+            return None
+        _check(known, key)
+        return await self.current(city_id, known.trip_id)
 
     async def current(self, city_id: str, trip_id: str) -> Trip:
         """

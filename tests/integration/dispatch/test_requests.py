@@ -8,10 +8,11 @@ import asyncpg
 import grpc
 
 from eventually import eventually
+from hailstorm.runtime.statuses import reason_of
 from integration.dispatch.conftest import System, wish
 from integration.stores import PostgresServer, RedisServer
 from integration.trip.test_exactly_once import DOUBLE_DRIVERS, DOUBLE_TRIPS, TORN
-from trip_calls import refusal, state_name
+from trip_calls import CITY, refusal, state_name
 
 # Longer than anything here takes on a busy machine.
 PATIENCE = 60
@@ -108,6 +109,24 @@ async def test_request_is_refused_when_its_key_had_another_body(system: System) 
     error = await refusal(system.dispatch().RequestTrip(moved, timeout=PATIENCE))
     assert error.code() is grpc.StatusCode.ALREADY_EXISTS
     assert "idempotency_key" in (error.details() or "")
+
+
+async def test_rider_is_told_what_trip_refuses(system: System, sql: asyncpg.Connection) -> None:
+    await sql.execute(
+        "INSERT INTO riders (city_id, rider_id, display_name, status)"
+        " VALUES ($1, 'rider-bad', 'X', 'blocked')",
+        CITY,
+    )
+    blocked = wish("request-1", rider_id="rider-bad")
+    error = await refusal(system.dispatch().RequestTrip(blocked, timeout=PATIENCE))
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert reason_of(error) == "RIDER_BLOCKED"
+    await sql.execute("INSERT INTO cities VALUES ('closed', 'Nowhere', false)")
+    late = wish("request-2", city_id="closed")
+    error = await refusal(system.dispatch().RequestTrip(late, timeout=PATIENCE))
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert reason_of(error) == "CITY_CLOSED"
+    assert await sql.fetchval("SELECT count(*) FROM trips") == 0
 
 
 async def test_driver_too_far_away_is_not_asked(system: System) -> None:

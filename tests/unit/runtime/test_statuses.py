@@ -16,7 +16,13 @@ from hailstorm.runtime.errors import (
     UnavailableError,
     error_from_rpc,
 )
-from hailstorm.runtime.statuses import DETAILS_KEY, MAX_VIOLATIONS, PUSHBACK_KEY, trailers_of
+from hailstorm.runtime.statuses import (
+    DETAILS_KEY,
+    MAX_VIOLATIONS,
+    PUSHBACK_KEY,
+    reason_of,
+    trailers_of,
+)
 
 
 def status_from(error: ServiceError) -> status_pb2.Status:
@@ -34,6 +40,17 @@ def test_error_info_carries_reason_domain_and_facts() -> None:
         "hailstorm",
         {"offer_id": "o-1"},
     )
+
+
+def test_reason_is_read_back_from_a_failed_call() -> None:
+    class Failed:
+        def __init__(self, trailers: object) -> None:
+            self.trailing_metadata = lambda: trailers
+
+    error = FailedPreconditionError("gone", reason="OFFER_EXPIRED")
+    assert reason_of(Failed(trailers_of(error))) == "OFFER_EXPIRED"
+    assert reason_of(Failed((("x", "y"),))) is None
+    assert reason_of(Failed(None)) is None
 
 
 def test_bad_request_names_every_field() -> None:

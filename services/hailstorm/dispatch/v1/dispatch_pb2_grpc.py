@@ -79,7 +79,9 @@ class DispatchServiceServicer:
 
         INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
         ALREADY_EXISTS: the idempotency_key was used with another body.
-        FAILED_PRECONDITION: the quote has expired or is not for this request.
+        FAILED_PRECONDITION: the quote has expired or is not for this request; the
+        city takes no new trips, reason CITY_CLOSED.
+        PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
         RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
         UNAVAILABLE: a dependency cannot be reached; retry after the given delay.
         """

@@ -46,7 +46,9 @@ class DispatchServiceStub:
 
     INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
     ALREADY_EXISTS: the idempotency_key was used with another body.
-    FAILED_PRECONDITION: the quote has expired or is not for this request.
+    FAILED_PRECONDITION: the quote has expired or is not for this request; the
+    city takes no new trips, reason CITY_CLOSED.
+    PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
     RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
     UNAVAILABLE: a dependency cannot be reached; retry after the given delay.
     """
@@ -100,7 +102,9 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
 
     INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
     ALREADY_EXISTS: the idempotency_key was used with another body.
-    FAILED_PRECONDITION: the quote has expired or is not for this request.
+    FAILED_PRECONDITION: the quote has expired or is not for this request; the
+    city takes no new trips, reason CITY_CLOSED.
+    PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
     RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
     UNAVAILABLE: a dependency cannot be reached; retry after the given delay.
     """
@@ -157,7 +161,9 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
 
         INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
         ALREADY_EXISTS: the idempotency_key was used with another body.
-        FAILED_PRECONDITION: the quote has expired or is not for this request.
+        FAILED_PRECONDITION: the quote has expired or is not for this request; the
+        city takes no new trips, reason CITY_CLOSED.
+        PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
         RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
         UNAVAILABLE: a dependency cannot be reached; retry after the given delay.
         """

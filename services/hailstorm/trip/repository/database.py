@@ -1,10 +1,11 @@
 """
-The one way to Postgres: a small pool, short time-outs, a breaker, no retries.
+The calls' way to Postgres: a small pool, short time-outs, a breaker, no retries.
 
 Each statement is its own transaction, so a connection holds no state between
 two of them and goes back to the pool without the usual reset, which would
 double the round trips. Whatever keeps Postgres from answering becomes
-UNAVAILABLE with a delay; nothing here needs to be told when it is back.
+UNAVAILABLE with a delay; nothing here needs to be told when it is back. Work
+that needs a transaction has `session`.
 """
 
 import asyncio
@@ -20,12 +21,12 @@ from hailstorm.runtime.breaker import Breaker
 from hailstorm.runtime.calls import remaining_seconds
 from hailstorm.runtime.clock import Clock
 from hailstorm.runtime.errors import DeadlineExceededError
-from hailstorm.trip.errors import StoreUnavailableError
+from hailstorm.trip.errors import SchemaMissingError, StoreUnavailableError
 from hailstorm.trip.settings import PostgresSettings
 
 # What passes by itself. Any other answer of Postgres is a defect of ours, and
 # must be seen as one rather than be taken for an outage.
-_AWAY: Final = (
+AWAY: Final = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -41,7 +42,7 @@ _AWAY: Final = (
     asyncpg.InternalClientError,
 )
 # The migration has not run yet.
-_NO_SCHEMA: Final = (
+NO_SCHEMA: Final = (
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
     asyncpg.UndefinedFunctionError,
@@ -127,7 +128,7 @@ class Database:
                 left = min(seconds, self._settings.command_seconds)
                 rows: list[Any] = await connection.fetch(statement, *arguments, timeout=left)
                 return rows
-            except _AWAY:
+            except AWAY:
                 # Giving it back would wait until a cancellation is heard, which a
                 # frozen Postgres does not; and what is on it now nobody knows.
                 connection.terminate()
@@ -161,7 +162,7 @@ class Database:
             # An InterfaceError too, but about our arguments.
             self._breaker.answered()
             raise
-        except _AWAY as error:
+        except AWAY as error:
             waited = self._clock.monotonic() - began
             if isinstance(error, TimeoutError) and waited < self._settings.command_seconds / 2:
                 # The caller had little time; that says nothing about Postgres.
@@ -169,12 +170,10 @@ class Database:
                 raise DeadlineExceededError("the trip store did not answer in time") from error
             self._note(False, error)
             raise StoreUnavailableError("the trip store cannot be reached") from error
-        except _NO_SCHEMA as error:
+        except NO_SCHEMA as error:
             self._note(True)
             self._failures.labels(cause="no_schema").inc()
-            raise StoreUnavailableError(
-                "the trip store has no schema yet", reason="SCHEMA_MISSING", retry_elsewhere=False
-            ) from error
+            raise SchemaMissingError from error
         except BaseException:
             self._note(True)
             raise

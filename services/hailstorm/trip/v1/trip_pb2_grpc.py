@@ -123,6 +123,9 @@ class TripServiceServicer:
 
     def CreateTrip(self, request, context):
         """Puts a request on record, in state REQUESTED. Called by dispatch.
+
+        PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
+        FAILED_PRECONDITION: the city takes no new trips, reason CITY_CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,6 +233,9 @@ class TripServiceServicer:
         with the last version seen loses and doubles nothing. A draining server
         ends the stream with OK after a resume marker; the caller opens it again
         at once, on another server. Ends with OK after a final state.
+
+        Positions are a courtesy: without the location service, or with the flag
+        tracking-stream off, there are none, and changes are told all the same.
 
         NOT_FOUND: no such trip.
         """

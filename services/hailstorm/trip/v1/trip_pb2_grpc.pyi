@@ -45,7 +45,11 @@ class TripServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TripServiceAsyncStub: ...
     CreateTrip: _grpc.UnaryUnaryMultiCallable[_trip_pb2.CreateTripRequest, _trip_pb2.CreateTripResponse]
-    """Puts a request on record, in state REQUESTED. Called by dispatch."""
+    """Puts a request on record, in state REQUESTED. Called by dispatch.
+
+    PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
+    FAILED_PRECONDITION: the city takes no new trips, reason CITY_CLOSED.
+    """
     OfferTrip: _grpc.UnaryUnaryMultiCallable[_trip_pb2.OfferTripRequest, _trip_pb2.OfferTripResponse]
     """Binds the first free one of several drivers to a REQUESTED trip.
 
@@ -107,6 +111,9 @@ class TripServiceStub:
     ends the stream with OK after a resume marker; the caller opens it again
     at once, on another server. Ends with OK after a final state.
 
+    Positions are a courtesy: without the location service, or with the flag
+    tracking-stream off, there are none, and changes are told all the same.
+
     NOT_FOUND: no such trip.
     """
 
@@ -127,7 +134,11 @@ class TripServiceAsyncStub(TripServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateTrip: _aio.UnaryUnaryMultiCallable[_trip_pb2.CreateTripRequest, _trip_pb2.CreateTripResponse]  # type: ignore[assignment]
-    """Puts a request on record, in state REQUESTED. Called by dispatch."""
+    """Puts a request on record, in state REQUESTED. Called by dispatch.
+
+    PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
+    FAILED_PRECONDITION: the city takes no new trips, reason CITY_CLOSED.
+    """
     OfferTrip: _aio.UnaryUnaryMultiCallable[_trip_pb2.OfferTripRequest, _trip_pb2.OfferTripResponse]  # type: ignore[assignment]
     """Binds the first free one of several drivers to a REQUESTED trip.
 
@@ -189,6 +200,9 @@ class TripServiceAsyncStub(TripServiceStub):
     ends the stream with OK after a resume marker; the caller opens it again
     at once, on another server. Ends with OK after a final state.
 
+    Positions are a courtesy: without the location service, or with the flag
+    tracking-stream off, there are none, and changes are told all the same.
+
     NOT_FOUND: no such trip.
     """
 
@@ -212,7 +226,11 @@ class TripServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trip_pb2.CreateTripRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_trip_pb2.CreateTripResponse, _abc.Awaitable[_trip_pb2.CreateTripResponse]]:
-        """Puts a request on record, in state REQUESTED. Called by dispatch."""
+        """Puts a request on record, in state REQUESTED. Called by dispatch.
+
+        PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
+        FAILED_PRECONDITION: the city takes no new trips, reason CITY_CLOSED.
+        """
 
     @_abc_1.abstractmethod
     def OfferTrip(
@@ -339,6 +357,9 @@ class TripServiceServicer(metaclass=_abc_1.ABCMeta):
         with the last version seen loses and doubles nothing. A draining server
         ends the stream with OK after a resume marker; the caller opens it again
         at once, on another server. Ends with OK after a final state.
+
+        Positions are a courtesy: without the location service, or with the flag
+        tracking-stream off, there are none, and changes are told all the same.
 
         NOT_FOUND: no such trip.
         """
