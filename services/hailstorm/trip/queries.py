@@ -57,7 +57,7 @@ class Queries:
     async def claim_searches(
         self, at_most: int, lease: dt.timedelta, min_age: dt.timedelta
     ) -> list[Search]:
-        """REQUESTED trips on which nobody works; they are the caller's for the time of the lease."""
+        """REQUESTED trips on which nobody works; the caller's while the lease lasts."""
         return await dispatching.claim_searches(self._database, at_most, lease, min_age)
 
     async def request_counts(self, window: dt.timedelta) -> list[RequestCount]:
