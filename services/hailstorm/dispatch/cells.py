@@ -7,10 +7,13 @@ import h3.api.basic_int as h3
 # About 0.7 km2, 500 m an edge: riders of one cell compete for the same drivers,
 # and a price that changes from street to street would be gamed (Uber's choice).
 MARKET_RESOLUTION: Final = 8
-# About 36 km2, 3.7 km an edge: wider than the first look reaches, so that most
-# requests that compete meet in one batch. Larger blocks gain nothing (research on
-# partitioned matching), and a city still has tens of them.
+# About 36 km2, 3.7 km an edge: as wide as the first look reaches. Requests that
+# have just come are matched with those of their cell.
 MATCHING_RESOLUTION: Final = 6
+# About 1,800 km2, a city: riders who wait are matched as widely as the last look
+# reaches. In smaller blocks, a far car goes to the block that is solved first
+# (benchmarks/matching.py: 3 to 6 % longer mean waits in overload).
+WAITING_RESOLUTION: Final = 4
 
 
 def market_cell(latitude: float, longitude: float) -> int:
@@ -20,8 +23,14 @@ def market_cell(latitude: float, longitude: float) -> int:
 
 
 def matching_cell(latitude: float, longitude: float) -> int:
-    """The cell whose requests are matched together."""
+    """The cell whose new requests are matched together."""
     cell: int = h3.latlng_to_cell(latitude, longitude, MATCHING_RESOLUTION)
+    return cell
+
+
+def waiting_cell(latitude: float, longitude: float) -> int:
+    """The cell whose waiting riders are matched together."""
+    cell: int = h3.latlng_to_cell(latitude, longitude, WAITING_RESOLUTION)
     return cell
 
 

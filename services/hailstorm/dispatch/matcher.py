@@ -14,7 +14,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Counter
 
 from hailstorm.dispatch.batching import Batcher
-from hailstorm.dispatch.cells import matching_cell
+from hailstorm.dispatch.cells import matching_cell, waiting_cell
 from hailstorm.dispatch.matching import choose_candidates, nearest, search_radii
 from hailstorm.dispatch.neighbours import Neighbours, TripMovedOnError
 from hailstorm.dispatch.settings import MatchingSettings
@@ -81,7 +81,7 @@ class Matcher:
             self._repeated.inc()
             return trip
         try:
-            bound = await self._bind(trip, frozenset())
+            bound = await self._bind(trip, frozenset(), matching_cell)
             if bound is not None:
                 self._bound.inc()
                 return bound
@@ -105,7 +105,7 @@ class Matcher:
         """
         trip, passed = search.trip, frozenset(search.passed_driver_ids)
         try:
-            if await self._bind(trip, passed) is not None:
+            if await self._bind(trip, passed, waiting_cell) is not None:
                 result = "bound"
             elif self._is_worth_another_look(search):
                 result = "goes_on"
@@ -124,9 +124,11 @@ class Matcher:
         age_seconds: float = search.age.ToTimedelta().total_seconds()
         return age_seconds < self._settings.patience_seconds
 
-    async def _bind(self, trip: Any, passed: Set[str]) -> Any | None:
+    async def _bind(
+        self, trip: Any, passed: Set[str], cell_of: Callable[[float, float], int]
+    ) -> Any | None:
         settings = self._settings
-        cell = (trip.city_id, matching_cell(trip.pickup.latitude, trip.pickup.longitude))
+        cell = (trip.city_id, cell_of(trip.pickup.latitude, trip.pickup.longitude))
         self._batcher.expect(cell)
         # Whom Postgres refused once is busy for minutes; asking again is waste.
         taken = set(passed)

@@ -106,7 +106,7 @@ class SearchSettings:
     """How trips that were left without a driver are taken up again, by any pod."""
 
     poll_milliseconds: int = setting(
-        500,
+        1000,
         doc="Milliseconds between two looks for such trips. One query of 1 ms; a decline on this "
         "pod is taken up at once.",
         minimum=10,

@@ -97,11 +97,6 @@ async def test_used_key_is_named(stub: Any, neighbours: Neighbourhood) -> None:
     assert "idempotency_key" in (error.details() or "")
 
 
-async def test_quote_is_refused_as_nobody_gave_it(stub: Any, neighbours: Neighbourhood) -> None:
-    assert (await refusal(stub, quote_id="quote-1")).code() is Code.FAILED_PRECONDITION
-    assert neighbours.heard == []
-
-
 async def test_trip_that_is_bound_already_is_answered_at_once(
     stub: Any, neighbours: Neighbourhood
 ) -> None:
@@ -195,12 +190,3 @@ async def test_neighbour_that_is_too_slow_is_unavailable_while_the_rider_still_w
     neighbours.answers["CreateTrip"] = never
     error = await refusal(stub, timeout=20)
     assert error.code() is Code.UNAVAILABLE
-
-
-@pytest.mark.parametrize("method", ["GetQuote", "AcceptOffer", "DeclineOffer", "WatchOffers"])
-async def test_what_is_not_served_yet_says_so(stub: Any, method: str) -> None:
-    call = getattr(stub, method)(getattr(dispatch_pb2, f"{method}Request")(), timeout=20)
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await (call.read() if method == "WatchOffers" else call)
-    assert raised.value.code() is Code.UNIMPLEMENTED
-    assert "this version" in (raised.value.details() or "")

@@ -44,6 +44,8 @@ async def test_every_driver_gets_one_rider_when_many_ask_at_once(
         d.sample("hailstorm_matches_total", result="unfulfilled") for d in system.dispatches
     )
     assert counted == 150
+    # Most of them were matched together, by both.
+    assert all(d.sample("hailstorm_batch_requests_count") for d in system.dispatches)
 
 
 async def test_repeated_request_gives_the_same_trip_on_another_dispatch(
