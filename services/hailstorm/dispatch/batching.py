@@ -87,8 +87,8 @@ class Batcher:
         self, cell: Cell, trip_id: str, found: Sequence[Candidate], at_most: int
     ) -> Choice:
         """What a request may do that has found these drivers, nearest first."""
-        window_seconds = self._window_seconds(cell)
-        if window_seconds == 0 or not found:
+        window_seconds = self._window_seconds(cell) if found else 0.0
+        if window_seconds == 0:
             return Choice([c.driver_id for c in found[:at_most]], frozenset())
         loop = asyncio.get_running_loop()
         window = self._windows.get(cell)

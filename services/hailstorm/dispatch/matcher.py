@@ -77,7 +77,9 @@ class Matcher:
         """
         trip = await self._neighbours.create_trip(request, surge_multiplier)
         log_fields(trip_id=trip.trip_id)
-        if trip.state != _REQUESTED:
+        if trip.state != _REQUESTED or trip.version > 1:
+            # One that was offered before is searched for already, by `searches`,
+            # which know who has passed on it.
             self._repeated.inc()
             return trip
         try:

@@ -105,6 +105,17 @@ async def test_trip_that_is_bound_already_is_answered_at_once(
     assert neighbours.methods() == ["CreateTrip"]
 
 
+async def test_trip_that_a_driver_declined_is_left_to_the_search_that_knows_it(
+    stub: Any, neighbours: Neighbourhood
+) -> None:
+    declined = types_pb2.Trip(
+        city_id="nyc", trip_id="trip-1", state=types_pb2.TRIP_STATE_REQUESTED, version=3
+    )
+    neighbours.answers["CreateTrip"] = trip_pb2.CreateTripResponse(trip=declined)
+    assert await request(stub) == declined
+    assert neighbours.methods() == ["CreateTrip"]
+
+
 @pytest.mark.parametrize("code", [Code.FAILED_PRECONDITION, Code.ABORTED, Code.ALREADY_EXISTS])
 @pytest.mark.parametrize("method", ["OfferTrip", "AbandonTrip"])
 async def test_trip_that_moved_on_is_read_again(
