@@ -41,7 +41,8 @@ async def start(process: Process[DispatchSettings]) -> None:
         neighbours, clock, registry, lifecycle.draining, settings.offers.poll_milliseconds / 1000
     )
     matcher.on_offer(lambda trip: watches.changed(trip.city_id, trip.driver_id))
-    searches = Searches(settings.search, neighbours, matcher, lifecycle.draining)
+    searches = Searches(settings.search, neighbours, matcher, lifecycle.draining, clock)
+    matcher.on_wait(searches.keep)
     lifecycle.start_task("searches", searches.run)
     lifecycle.start_task("market", market.follow)
     lifecycle.start_task("offer-watches", watches.feed)

@@ -74,6 +74,11 @@ class Batcher:
         whys = ("quiet", "pressure", "hurry", "off")
         self._alone = {why: alone.labels(why=why) for why in whys}
 
+    @property
+    def takes_new_requests(self) -> bool:
+        """Whether requests that have just come are to wait for each other."""
+        return self._settings.new_requests
+
     def expect(self, cell: Cell) -> None:
         """Somebody in this cell is about to look for drivers."""
         rate = self._rates.get(cell)

@@ -10,10 +10,11 @@ MARKET_RESOLUTION: Final = 8
 # About 36 km2, 3.7 km an edge: as wide as the first look reaches. Requests that
 # have just come are matched with those of their cell.
 MATCHING_RESOLUTION: Final = 6
-# About 1,800 km2, a city: riders who wait are matched as widely as the last look
-# reaches. In smaller blocks, a far car goes to the block that is solved first
-# (benchmarks/matching.py: 3 to 6 % longer mean waits in overload).
-WAITING_RESOLUTION: Final = 4
+# About 12,000 km2, a city and its suburbs: riders who wait are matched across all
+# of it, since their last look reaches far. In smaller blocks a car goes to the
+# block that is solved first (benchmarks/matching.py: mean waits in overload were 2
+# to 4 % longer with resolution 4, 5 to 9 % with 6).
+WAITING_RESOLUTION: Final = 3
 
 
 def market_cell(latitude: float, longitude: float) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter
 
-from hailstorm.dispatch.batching import Batcher
+from hailstorm.dispatch.batching import Batcher, Cell
 from hailstorm.dispatch.cells import matching_cell, waiting_cell
 from hailstorm.dispatch.matching import choose_candidates, nearest, search_radii
 from hailstorm.dispatch.neighbours import Neighbours, TripMovedOnError
@@ -46,6 +46,7 @@ class Matcher:
         self._neighbours = neighbours
         self._batcher = batcher
         self._on_offer: Callable[[Any], None] = lambda _trip: None
+        self._on_wait: Callable[[Any], None] = lambda _trip: None
         counter = Counter(
             "hailstorm_matches",
             "Requests answered, by what became of them.",
@@ -69,6 +70,10 @@ class Matcher:
         """Call `listener` with each trip that this process has offered to a driver."""
         self._on_offer = listener
 
+    def on_wait(self, listener: Callable[[Any], None]) -> None:
+        """Call `listener` with each trip that waits because its first look found nobody."""
+        self._on_wait = listener
+
     async def request_trip(self, request: Any, surge_multiplier: float) -> Any:
         """
         Serve a checked RequestTripRequest; returns the Trip.
@@ -83,12 +88,14 @@ class Matcher:
             self._repeated.inc()
             return trip
         try:
-            bound = await self._bind(trip, frozenset(), matching_cell)
+            cell_of = matching_cell if self._batcher.takes_new_requests else None
+            bound = await self._bind(trip, frozenset(), cell_of)
             if bound is not None:
                 self._bound.inc()
                 return bound
             if self._settings.waits_without_drivers:
                 self._waits.inc()
+                self._on_wait(trip)
                 return trip
             ended = await self._neighbours.abandon_trip(trip, NO_DRIVER_NEAR)
         except TripMovedOnError:
@@ -99,11 +106,12 @@ class Matcher:
         _log.info("no driver near", extra={"reason": NO_DRIVER_NEAR})
         return ended
 
-    async def go_on(self, search: Any) -> None:
+    async def go_on(self, search: Any) -> bool:
         """
         Look once more for a driver for a ClaimedSearch, passing over who passed.
 
-        Without one, the trip ends when its rider's patience does. Raises ServiceError.
+        Returns whether the trip needs yet another look; without a driver it ends
+        when its rider's patience does. Raises ServiceError.
         """
         trip, passed = search.trip, frozenset(search.passed_driver_ids)
         try:
@@ -118,6 +126,7 @@ class Matcher:
         except TripMovedOnError:
             result = "moved_on"
         self._searches[result].inc()
+        return result == "goes_on"
 
     def _is_worth_another_look(self, search: Any) -> bool:
         if not search.passed_driver_ids and not self._settings.waits_without_drivers:
@@ -127,11 +136,14 @@ class Matcher:
         return age_seconds < self._settings.patience_seconds
 
     async def _bind(
-        self, trip: Any, passed: Set[str], cell_of: Callable[[float, float], int]
+        self, trip: Any, passed: Set[str], cell_of: Callable[[float, float], int] | None
     ) -> Any | None:
+        """Offer the trip; None without a free driver. Without `cell_of`, alone and at once."""
         settings = self._settings
-        cell = (trip.city_id, cell_of(trip.pickup.latitude, trip.pickup.longitude))
-        self._batcher.expect(cell)
+        cell: Cell | None = None
+        if cell_of is not None:
+            cell = (trip.city_id, cell_of(trip.pickup.latitude, trip.pickup.longitude))
+            self._batcher.expect(cell)
         # Whom Postgres refused once is busy for minutes; asking again is waste.
         taken = set(passed)
         for radius_m in search_radii(
@@ -142,7 +154,7 @@ class Matcher:
                 # so as many more are asked for as are known to be taken.
                 wanted = min(MAX_FOUND, settings.candidates + len(taken))
                 found = await self._neighbours.nearby(trip, radius_m, wanted)
-                if look == 0:
+                if look == 0 and cell is not None:
                     free = nearest(found, taken, settings.candidates)
                     choice = await self._batcher.choose(
                         cell, trip.trip_id, free, settings.candidates
@@ -151,7 +163,7 @@ class Matcher:
                     # Others are about to have them; looking further, they would only be in the way.
                     taken |= choice.kept_for_others
                 else:
-                    # Those chosen for us were taken meanwhile: no second wait.
+                    # Alone, or those chosen for us were taken meanwhile: no second wait.
                     chosen = choose_candidates(found, taken, settings.candidates)
                 if not chosen:
                     break

@@ -149,6 +149,8 @@ async def test_looking_goes_further_while_all_are_taken(
     assert radii[-1] == dispatch.settings.dispatch.last_radius_m
     abandoned = neighbours.heard[-1].request
     assert (abandoned.idempotency_key, abandoned.reason) == ("abandon-trip-1", "NoDriverNear")
+    # Somebody may have offered the trip meanwhile.
+    assert abandoned.expected_version == REQUESTED.version
 
 
 async def test_neighbours_get_the_request_id_and_what_is_left_of_the_time(

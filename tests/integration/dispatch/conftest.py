@@ -131,6 +131,8 @@ async def new_system(
             # Patient, as the machine may be busy.
             "HAILSTORM_REDIS_TIMEOUT_SECONDS": "2",
             "HAILSTORM_REDIS_TOTAL_SECONDS": "2",
+            # Drivers here report once, and must not fall silent before the test ends.
+            "HAILSTORM_LOCATION_SILENCE_SECONDS": "120",
             "HAILSTORM_LIFECYCLE_PROPAGATION_SECONDS": "0",
             "HAILSTORM_LIFECYCLE_QUIET_MILLISECONDS": "50",
         }
@@ -156,6 +158,8 @@ async def new_system(
                 {
                     "HAILSTORM_DISPATCH_CALL_SECONDS": "20",
                     "HAILSTORM_SERVER_MAX_CONCURRENT": "1000",
+                    # As patient as the tests' own deadlines: a call that is served may last.
+                    "HAILSTORM_SEARCH_MIN_AGE_SECONDS": "60",
                     # Tests ask for more than there is, and look at the market when they want to.
                     "HAILSTORM_MARKET_POLL_MILLISECONDS": "3600000",
                     **(environment or {}),

@@ -179,18 +179,22 @@ async def test_trip_that_everybody_passes_on_ends_when_patience_does(
     phone.close()
 
 
+@pytest.mark.parametrize("min_age", ["60", "0"])
 async def test_waiting_rider_gets_the_driver_who_comes_later(
-    new_system: Any, database: Database, redis: RedisServer
+    new_system: Any, database: Database, redis: RedisServer, min_age: str
 ) -> None:
     patient = {
         "HAILSTORM_DISPATCH_WAITS_WITHOUT_DRIVERS": "true",
-        "HAILSTORM_SEARCH_MIN_AGE_SECONDS": "0",
+        "HAILSTORM_SEARCH_MIN_AGE_SECONDS": min_age,
         "HAILSTORM_SEARCH_LEASE_SECONDS": "0.2",
         "HAILSTORM_SEARCH_POLL_MILLISECONDS": "50",
     }
     system: System = await new_system(database, redis, patient)
     trip = await ask(system.dispatch(0))
     assert state_name(trip) == "REQUESTED"
+    if min_age == "0":
+        # Whoever answered the rider is gone; the other one is not.
+        await system.dispatches[0].stop()
     await system.report("driver-late")
     trips = system.trips()
 
