@@ -183,7 +183,6 @@ class PostgresServer:
                 stderr=log,
                 user=self._owner,
                 cwd=self._folder,
-                # Its children die with the group, when it is killed.
                 start_new_session=True,
             )
         wait_until(self._is_ready, "postgres accepts connections")
@@ -191,9 +190,12 @@ class PostgresServer:
     def kill(self) -> None:
         """End it and its children at once, and wait until they are gone."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            # One that outlives the server holds on to its shared memory, and the
+            # next start is refused.
+            backends = tuple(_children(self._process.pid))
+            self._signal_group(signal.SIGKILL)
             self._process.wait()
+            wait_until(lambda: not any(map(_is_alive, backends)), "postgres is gone")
             self._process = None
 
     def freeze(self) -> None:
@@ -256,6 +258,15 @@ def _unprivileged_user() -> int:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_uid
     raise RuntimeError("postgres does not run as root, and there is no user to run it as")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return False
+    # Dead, and not yet asked for its exit code by whoever inherited it.
+    return state != "Z"
 
 
 def _children(pid: int) -> Iterator[int]:

@@ -46,6 +46,13 @@ never need a table between them. Takes {root, component}.
 {{- end }}
 {{- end }}
 
+{{/* What quotes are signed with. Takes the root. */}}
+{{- define "hailstorm.quotesEnv" -}}
+- name: HAILSTORM_QUOTES_KEY
+  valueFrom:
+    secretKeyRef: {name: {{ .Values.dispatch.quotes.existingSecret | default "dispatch" }}, key: quoteKey}
+{{- end }}
+
 {{/* Where the other services are: the edge's inner listener. */}}
 {{- define "hailstorm.edgeEnv" -}}
 - name: HAILSTORM_EDGE_ADDRESS
@@ -57,6 +64,9 @@ never need a table between them. Takes {root, component}.
 {{ include "hailstorm.settingsEnv" . | trim }}
 {{- if ne .component "location" }}
 {{ include "hailstorm.edgeEnv" .root }}
+{{- end }}
+{{- if eq .component "dispatch" }}
+{{ include "hailstorm.quotesEnv" .root }}
 {{- end }}
 {{- if eq .component "location" }}
 {{ include "hailstorm.redisEnv" .root }}

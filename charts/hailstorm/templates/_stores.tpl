@@ -1,8 +1,9 @@
 {{/*
 A generated password, made once: over upgrades the Secret that is there is
-taken as it is. Takes {root, component}.
+taken as it is. Takes {root, component}, and `key` where it is not `password`.
 */}}
 {{- define "hailstorm.passwordSecret" -}}
+{{- $key := .key | default "password" -}}
 {{- $there := lookup "v1" "Secret" .root.Release.Namespace .component -}}
 apiVersion: v1
 kind: Secret
@@ -13,7 +14,7 @@ metadata:
     {{- include "hailstorm.labels" . | nindent 4 }}
 type: Opaque
 data:
-  password: {{ ($there.data).password | default (randAlphaNum 32 | b64enc) }}
+  {{ $key }}: {{ get ($there.data | default dict) $key | default (randAlphaNum 32 | b64enc) }}
 {{- end }}
 
 {{/* The Service of a store. Takes {root, component, port}. */}}

@@ -1,13 +1,15 @@
 """
 Whom to ask for a trip, and in which order: pure decisions.
 
-Nearest first. Seven or eight of ten assignments of a solver over the whole
-city end there anyway (DiDi); what Postgres knows better, who is free, is
-decided there.
+One request alone takes the nearest driver. Several together are an assignment:
+the nearest driver of one may be the only one of another. What Postgres knows
+better, who is free, is decided there; here candidates are chosen.
 """
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+
+from hailstorm.dispatch.assignment import assign
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,20 @@ class Candidate:
 
     driver_id: str
     distance_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """
+    What one request of a batch may do.
+
+    Attributes:
+        driver_ids: whom to try, best first; empty when all are better used for others.
+        kept_for_others: drivers of this batch's other requests.
+    """
+
+    driver_ids: list[str]
+    kept_for_others: frozenset[str]
 
 
 def search_radii(first_m: int, last_m: int, growth: float) -> Iterator[int]:
@@ -31,13 +47,39 @@ def search_radii(first_m: int, last_m: int, growth: float) -> Iterator[int]:
     yield last_m
 
 
-def choose_candidates(
-    found: Sequence[Candidate], already_taken: Set[str], at_most: int
-) -> list[str]:
+def nearest(found: Sequence[Candidate], already_taken: Set[str], at_most: int) -> list[Candidate]:
     """
-    Ids of the drivers to try, best first, without those known to be taken.
+    The drivers to try, nearest first, without those known to be taken.
 
     Equal distances are ordered by id, so that a replay decides the same.
     """
     free = (c for c in found if c.driver_id not in already_taken)
-    return [c.driver_id for c in sorted(free, key=lambda c: (c.distance_m, c.driver_id))][:at_most]
+    return sorted(free, key=lambda c: (c.distance_m, c.driver_id))[:at_most]
+
+
+def choose_candidates(
+    found: Sequence[Candidate], already_taken: Set[str], at_most: int
+) -> list[str]:
+    """Ids of `nearest`."""
+    return [c.driver_id for c in nearest(found, already_taken, at_most)]
+
+
+def choose_together(requests: Sequence[Sequence[Candidate]], at_most: int) -> list[Choice]:
+    """
+    The choices of requests that are matched together, in their order.
+
+    Each request lists its free drivers, nearest first, as `nearest` gives them.
+    As many requests as possible get a driver of their own; the metres driven to
+    all of them are as few as can be.
+    """
+    drivers = sorted({c.driver_id for found in requests for c in found})
+    columns = {driver_id: column for column, driver_id in enumerate(drivers)}
+    columns_of = assign([[(columns[c.driver_id], c.distance_m) for c in f] for f in requests])
+    assigned = {drivers[column] for column in columns_of if column is not None}
+    choices = []
+    for found, column in zip(requests, columns_of, strict=True):
+        own = [] if column is None else [drivers[column]]
+        # Somebody else may hold the driver by now: then one whom nobody here needs.
+        spare = [c.driver_id for c in found if c.driver_id not in assigned]
+        choices.append(Choice((own + spare)[:at_most], frozenset(assigned.difference(own))))
+    return choices

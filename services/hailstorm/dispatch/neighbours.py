@@ -8,12 +8,19 @@ call is repeated here: Envoy has tried other pods, and the rider has the key.
 So whatever a neighbour suffers from is UNAVAILABLE for the rider.
 """
 
+import datetime as dt
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import grpc
 
+from hailstorm.dispatch.errors import (
+    NeighbourUnavailableError,
+    OfferNotFoundError,
+    OfferOverError,
+)
 from hailstorm.dispatch.matching import Candidate
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
 from hailstorm.runtime.calls import outgoing_metadata, remaining_seconds
@@ -23,7 +30,6 @@ from hailstorm.runtime.errors import (
     FailedPreconditionError,
     PermissionDeniedError,
     ServiceError,
-    UnavailableError,
     error_from_rpc,
 )
 from hailstorm.runtime.statuses import reason_of
@@ -50,12 +56,6 @@ _REFUSALS: Final = {
 _log = logging.getLogger(__name__)
 
 
-class NeighbourUnavailableError(UnavailableError):
-    """A neighbour failed, or was too slow. The same request may be repeated with its key."""
-
-    reason = "NEIGHBOUR_UNAVAILABLE"
-
-
 class TripMovedOnError(Exception):
     """The trip is no longer REQUESTED: somebody else served the same request."""
 
@@ -69,24 +69,25 @@ class Neighbours:
         self._call_seconds = call_seconds
         self._margin_seconds = margin_seconds
 
-    async def create_trip(self, request: Any) -> Any:
+    async def create_trip(self, request: Any, surge_multiplier: float) -> Any:
         """
         Put a RequestTripRequest on record under the rider's own key.
 
         Repeatable. Raises AlreadyExistsError when the key has another body, and
         in trip's words what trip refuses this rider or this city.
         """
+        wish = trip_pb2.CreateTripRequest(
+            idempotency_key=request.idempotency_key,
+            city_id=request.city_id,
+            rider_id=request.rider_id,
+            pickup=request.pickup,
+            dropoff=request.dropoff,
+            surge_multiplier=surge_multiplier,
+        )
+        if request.HasField("quote_id"):
+            wish.quote_id = request.quote_id
         try:
-            response = await self._call(
-                self._trip.CreateTrip,
-                trip_pb2.CreateTripRequest(
-                    idempotency_key=request.idempotency_key,
-                    city_id=request.city_id,
-                    rider_id=request.rider_id,
-                    pickup=request.pickup,
-                    dropoff=request.dropoff,
-                ),
-            )
+            response = await self._call(self._trip.CreateTrip, wish)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.ALREADY_EXISTS:
                 raise AlreadyExistsError(
@@ -117,33 +118,94 @@ class Neighbours:
         return (await self._move(self._trip.OfferTrip, request)).trip
 
     async def abandon_trip(self, trip: Any, reason: str) -> Any:
-        """End the trip as UNFULFILLED. Raises TripMovedOnError as `offer_trip` does."""
+        """
+        End the trip as UNFULFILLED. Raises TripMovedOnError as `offer_trip` does,
+        and when somebody has offered the trip since it was read.
+        """
         request = trip_pb2.AbandonTripRequest(
             idempotency_key=f"abandon-{trip.trip_id}",
             city_id=trip.city_id,
             trip_id=trip.trip_id,
             reason=reason,
+            expected_version=trip.version,
         )
         return (await self._move(self._trip.AbandonTrip, request)).trip
 
     async def get_trip(self, trip: Any) -> Any:
         """The trip as it stands now."""
         request = trip_pb2.GetTripRequest(city_id=trip.city_id, trip_id=trip.trip_id)
-        try:
-            return (await self._call(self._trip.GetTrip, request)).trip
-        except grpc.aio.AioRpcError as error:
-            raise self._explain(error, "trip") from error
+        return (await self._read(self._trip.GetTrip, request, "trip")).trip
 
     async def nearby(self, trip: Any, radius_m: int, at_most: int) -> list[Candidate]:
         """Available drivers around the pickup."""
+        return await self.drivers_at(trip.city_id, trip.pickup, radius_m, at_most)
+
+    async def drivers_at(
+        self, city_id: str, point: Any, radius_m: int, at_most: int
+    ) -> list[Candidate]:
+        """Available drivers around a LatLng."""
         request = location_pb2.NearbyDriversRequest(
-            city_id=trip.city_id, point=trip.pickup, max_drivers=at_most, max_radius_m=radius_m
+            city_id=city_id, point=point, max_drivers=at_most, max_radius_m=radius_m
+        )
+        response = await self._read(self._location.NearbyDrivers, request, "location")
+        return [Candidate(d.driver_id, d.distance_m) for d in response.drivers]
+
+    async def answer_offer(self, city_id: str, offer_id: str, driver_id: str, accept: bool) -> Any:
+        """
+        Give a driver's answer to an offer; the trip after it.
+
+        Repeatable: the same answer to the same offer has the same key. Raises
+        OfferNotFoundError, OfferOverError.
+        """
+        # Two ids do not fit into a key; their digest does.
+        digest = hashlib.sha256(f"{offer_id}\0{driver_id}".encode()).hexdigest()[:40]
+        request = trip_pb2.AnswerOfferRequest(
+            idempotency_key=f"{'accept' if accept else 'decline'}-{digest}",
+            city_id=city_id,
+            offer_id=offer_id,
+            driver_id=driver_id,
+            accept=accept,
         )
         try:
-            response = await self._call(self._location.NearbyDrivers, request)
+            return (await self._call(self._trip.AnswerOffer, request)).trip
         except grpc.aio.AioRpcError as error:
-            raise self._explain(error, "location") from error
-        return [Candidate(d.driver_id, d.distance_m) for d in response.drivers]
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise OfferNotFoundError(offer_id, driver_id) from error
+            if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                raise OfferOverError(error.details() or f"offer {offer_id} is over") from error
+            raise self._explain(error, "trip") from error
+
+    async def list_offers(
+        self, city_id: str, driver_ids: Sequence[str], known_offer_ids: Sequence[str]
+    ) -> Any:
+        """A ListOffersResponse for up to 500 drivers and as many offers known before."""
+        request = trip_pb2.ListOffersRequest(
+            city_id=city_id, driver_ids=driver_ids, known_offer_ids=known_offer_ids
+        )
+        return await self._read(self._trip.ListOffers, request, "trip")
+
+    async def claim_searches(self, at_most: int, lease: float, min_age: float) -> Sequence[Any]:
+        """Up to `at_most` ClaimedSearches, this process's for `lease` seconds."""
+        request = trip_pb2.ClaimSearchesRequest(max_trips=at_most)
+        request.lease.FromTimedelta(dt.timedelta(seconds=lease))
+        request.min_age.FromTimedelta(dt.timedelta(seconds=min_age))
+        searches: Sequence[Any] = (
+            await self._read(self._trip.ClaimSearches, request, "trip")
+        ).searches
+        return searches
+
+    async def count_requests(self, window_seconds: float) -> Sequence[Any]:
+        """The RequestCounts of the last `window_seconds`, of all cities."""
+        request = trip_pb2.CountRequestsRequest()
+        request.window.FromTimedelta(dt.timedelta(seconds=window_seconds))
+        counts: Sequence[Any] = (await self._read(self._trip.CountRequests, request, "trip")).counts
+        return counts
+
+    async def _read(self, method: Callable[..., Awaitable[Any]], request: Any, who: str) -> Any:
+        try:
+            return await self._call(method, request)
+        except grpc.aio.AioRpcError as error:
+            raise self._explain(error, who) from error
 
     async def _move(self, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
         try:

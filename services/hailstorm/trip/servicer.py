@@ -37,6 +37,18 @@ MIN_SURGE: Final = 1.0
 MAX_SURGE: Final = 3.0
 # Longer than any driver thinks; an offer must not outlive the request by hours.
 MAX_OFFER_SECONDS: Final = 3600
+MAX_SEARCHES: Final = 500
+MAX_LEASE_SECONDS: Final = 3600
+MAX_WINDOW_SECONDS: Final = 3600
+
+# A trip that is called off or given up takes its offer with it.
+_ENDS: Final = {
+    Move.ACCEPT: trip_pb2.OFFER_END_ACCEPTED,
+    Move.DECLINE: trip_pb2.OFFER_END_DECLINED,
+    Move.EXPIRE: trip_pb2.OFFER_END_EXPIRED,
+    Move.CANCEL: trip_pb2.OFFER_END_CANCELLED,
+    Move.ABANDON: trip_pb2.OFFER_END_CANCELLED,
+}
 
 
 class TripServicer(trip_pb2_grpc.TripServiceServicer):
@@ -98,10 +110,7 @@ class TripServicer(trip_pb2_grpc.TripServiceServicer):
             violations.identifier(f"driver_ids[{place}]", driver_id)
         ttl = self._default_offer_ttl
         if request.HasField("offer_ttl"):
-            seconds = request.offer_ttl.seconds + request.offer_ttl.nanos / 1e9
-            violations.between("offer_ttl", seconds, 0.001, MAX_OFFER_SECONDS)
-            # NaN cannot come out of two integers, but a huge number can.
-            ttl = dt.timedelta(seconds=min(max(seconds, 0.0), MAX_OFFER_SECONDS))
+            ttl = _duration(violations, request, "offer_ttl", 0.001, MAX_OFFER_SECONDS)
         violations.raise_if_any()
         # Whoever takes over from a dispatch that died looks for drivers anew and
         # finds others; it is the same attempt to bind this trip all the same.
@@ -130,19 +139,51 @@ class TripServicer(trip_pb2_grpc.TripServiceServicer):
         violations.size("driver_ids", request.driver_ids, 1, MAX_DRIVERS)
         for place, driver_id in enumerate(request.driver_ids[:MAX_DRIVERS]):
             violations.identifier(f"driver_ids[{place}]", driver_id)
+        violations.size("known_offer_ids", request.known_offer_ids, 0, MAX_DRIVERS)
         violations.raise_if_any()
         response = trip_pb2.ListOffersResponse()
         for trip in await self._queries.offers(request.city_id, request.driver_ids):
             write_trip(response.trips.add(), trip)
+        ended = await self._queries.ended_offers(request.city_id, request.known_offer_ids)
+        for each in ended:
+            response.ended_offers.add(
+                offer_id=each.offer_id, driver_id=each.driver_id, end=_ENDS[each.move]
+            )
+        return response
+
+    async def ClaimSearches(self, request: Any, _context: Any) -> Any:
+        violations = Violations()
+        violations.between("max_trips", request.max_trips, 1, MAX_SEARCHES)
+        lease = _duration(violations, request, "lease", 0.1, MAX_LEASE_SECONDS)
+        min_age = _duration(violations, request, "min_age", 0, MAX_LEASE_SECONDS)
+        violations.raise_if_any()
+        response = trip_pb2.ClaimSearchesResponse()
+        for each in await self._queries.claim_searches(request.max_trips, lease, min_age):
+            search = response.searches.add(passed_driver_ids=each.passed)
+            search.age.FromTimedelta(each.age)
+            write_trip(search.trip, each.trip)
+        return response
+
+    async def CountRequests(self, request: Any, _context: Any) -> Any:
+        violations = Violations()
+        window = _duration(violations, request, "window", 1, MAX_WINDOW_SECONDS)
+        violations.raise_if_any()
+        response = trip_pb2.CountRequestsResponse()
+        for each in await self._queries.request_counts(window):
+            count = response.counts.add(
+                city_id=each.city_id, requests=each.requests, unallocated=each.unallocated
+            )
+            count.point.latitude, count.point.longitude = each.latitude, each.longitude
         return response
 
     async def AbandonTrip(self, request: Any, _context: Any) -> Any:
         violations = _trip_violations(request)
         violations.identifier("reason", request.reason)
+        expected = _expected_version(violations, request)
         violations.raise_if_any()
 
         def decide(trip: Trip, now: dt.datetime) -> tuple[Trip, ...]:
-            after = trips.decide_abandon(trip, request.reason, now)
+            after = trips.decide_abandon(trip, request.reason, expected, now)
             return () if after is trip else (after,)
 
         stored = await self._transitions.change(
@@ -261,6 +302,17 @@ def _expected_version(violations: Violations, request: Any) -> int | None:
     if request.expected_version < 1:
         violations.add("expected_version", "must be 1 or more; leave it out for any version")
     return int(request.expected_version)
+
+
+def _duration(
+    violations: Violations, request: Any, field: str, low: float, high: float
+) -> dt.timedelta:
+    """Check a google.protobuf.Duration, whose absence is 0 s."""
+    message = getattr(request, field)
+    seconds = message.seconds + message.nanos / 1e9
+    violations.between(field, seconds, low, high)
+    # A huge number of seconds is no timedelta, and is refused all the same.
+    return dt.timedelta(seconds=min(max(seconds, 0.0), high))
 
 
 def _holding(response: Any, trip: Trip) -> Any:

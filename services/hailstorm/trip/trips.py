@@ -176,14 +176,16 @@ def decide_cancel(
     return moved(trip, Move.CANCEL, now, reason or by)
 
 
-def decide_abandon(trip: Trip, reason: str, now: dt.datetime) -> Trip:
+def decide_abandon(trip: Trip, reason: str, expected_version: int | None, now: dt.datetime) -> Trip:
     """
     The trip given up. One that was given up before is returned as it is.
 
-    Raises WrongStateError when it has a driver, or has ended otherwise.
+    Raises VersionChangedError, and WrongStateError when it has a driver, or has
+    ended otherwise.
     """
     if trip.state is State.UNFULFILLED:
         return trip
+    _check_version(trip, expected_version)
     return moved(trip, Move.ABANDON, now, reason)
 
 

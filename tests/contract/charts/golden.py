@@ -22,7 +22,7 @@ CASES = tuple(
     sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*-values.yaml"))
 )
 MASKS = (
-    (re.compile(r"^(  password: )[A-Za-z0-9+/=]+$", re.MULTILINE), r"\1<generated>"),
+    (re.compile(r"^(  (?:password|quoteKey): )[A-Za-z0-9+/=]+$", re.MULTILINE), r"\1<generated>"),
     (re.compile(r"^(  hailstorm\.pb: )[A-Za-z0-9+/=]+$", re.MULTILINE), r"\1<compiled protos>"),
     # A hash of the two lines above and much else.
     (re.compile(r"^(\s+checksum/config: )[0-9a-f]{64}$", re.MULTILINE), r"\1<hash>"),

@@ -156,17 +156,20 @@ def test_external_stores_take_the_place_of_the_chart_s_own() -> None:
     assert trip["HAILSTORM_POSTGRES_PASSWORD"] == reference
     assert environment(manifests, "location")["HAILSTORM_REDIS_HOST"] == "redis.stores.example"
     assert environment(manifests, "location")["HAILSTORM_REDIS_MODE"] == "cluster"
+    reference = {"secretKeyRef": {"name": "quote-key", "key": "quoteKey"}}
+    assert environment(manifests, "dispatch")["HAILSTORM_QUOTES_KEY"] == reference
 
 
 def test_passwords_stand_nowhere_but_in_secrets() -> None:
     manifests = render()
     for manifest in manifests:
         if manifest["kind"] == "Secret":
-            assert len(manifest["data"]["password"]) >= 32
+            (secret,) = manifest["data"].values()
+            assert len(secret) >= 32
     for name, spec in pod_specs(manifests).items():
         for container in spec["containers"]:
             for variable in container["env"]:
-                if variable["name"].endswith("_PASSWORD"):
+                if variable["name"].endswith(("_PASSWORD", "_KEY")):
                     assert "secretKeyRef" in variable["valueFrom"], name
 
 

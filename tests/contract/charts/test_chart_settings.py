@@ -48,7 +48,8 @@ def test_process_is_told_what_it_cannot_guess(service: str) -> None:
     needed = {
         v.name
         for v in variables(SETTINGS[service])
-        if v.name.endswith(("_HOST", "_PASSWORD", "EDGE_ADDRESS")) and "SERVER" not in v.name
+        if v.name.endswith(("_HOST", "_PASSWORD", "_KEY", "EDGE_ADDRESS"))
+        and "SERVER" not in v.name
     }
     assert needed <= resolved(service).keys()
 

@@ -5,7 +5,7 @@ They are scripts of answers at the border, not services: what trip and location
 really do together is tested with the real ones.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,14 +91,45 @@ def neighbours() -> Neighbourhood:
             "OfferTrip": trip_pb2.OfferTripResponse(trip=MATCHED),
             "AbandonTrip": trip_pb2.AbandonTripResponse(trip=UNFULFILLED),
             "GetTrip": trip_pb2.GetTripResponse(trip=MATCHED),
+            "AnswerOffer": trip_pb2.AnswerOfferResponse(trip=MATCHED),
+            "ListOffers": trip_pb2.ListOffersResponse(),
+            "ClaimSearches": trip_pb2.ClaimSearchesResponse(),
+            "CountRequests": trip_pb2.CountRequestsResponse(),
         }
     )
 
 
+class SetFlags:
+    """Flags that a test sets; a rule for one cell is `flags.cells[name, cell]`."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bool] = {}
+        self.cells: dict[tuple[str, str], bool] = {}
+
+    def boolean(self, name: str, default: bool, **context: str) -> bool:
+        general = self.values.get(name, default)
+        return self.cells.get((name, context.get("cell", "")), general)
+
+    def string(self, name: str, default: str, **context: str) -> str:
+        return default
+
+
 @pytest.fixture
-async def dispatch(neighbours: Neighbourhood) -> AsyncIterator[InProcessService]:
+def flags(monkeypatch: pytest.MonkeyPatch) -> SetFlags:
+    """The flags of dispatches that are started after it."""
+    made = SetFlags()
+    monkeypatch.setattr("hailstorm.dispatch.__main__.FixedFlags", lambda: made)
+    return made
+
+
+NewDispatch = Callable[..., Awaitable[InProcessService]]
+
+
+@pytest.fixture
+async def new_dispatch(neighbours: Neighbourhood) -> AsyncIterator[NewDispatch]:
+    """Starts dispatches among the neighbours; `environment` adds settings."""
     server = grpc.aio.server()
-    trip_methods = ("CreateTrip", "OfferTrip", "AbandonTrip", "GetTrip")
+    trip_methods = tuple(m for m in neighbours.answers if m != "NearbyDrivers")
     trip_pb2_grpc.add_TripServiceServicer_to_server(
         _servicer(trip_pb2_grpc.TripServiceServicer, trip_methods, neighbours), server
     )
@@ -107,17 +138,34 @@ async def dispatch(neighbours: Neighbourhood) -> AsyncIterator[InProcessService]
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    environment = {
-        "HAILSTORM_EDGE_ADDRESS": f"127.0.0.1:{port}",
-        "HAILSTORM_DISPATCH_CALL_SECONDS": "2",
-        "HAILSTORM_LIFECYCLE_PROPAGATION_SECONDS": "0",
-        "HAILSTORM_LIFECYCLE_QUIET_MILLISECONDS": "0",
-    }
-    service = InProcessService("dispatch", read_settings(DispatchSettings, environment))
-    await service.start()
-    yield service
-    await service.stop()
+    started: list[InProcessService] = []
+
+    async def start(**environment: str) -> InProcessService:
+        variables = {
+            "HAILSTORM_EDGE_ADDRESS": f"127.0.0.1:{port}",
+            "HAILSTORM_DISPATCH_CALL_SECONDS": "2",
+            "HAILSTORM_LIFECYCLE_PROPAGATION_SECONDS": "0",
+            "HAILSTORM_LIFECYCLE_QUIET_MILLISECONDS": "0",
+            "HAILSTORM_QUOTES_KEY": "the-same-on-every-pod",
+            # Of its own accord it asks nobody while a test counts calls.
+            "HAILSTORM_SEARCH_POLL_MILLISECONDS": "60000",
+            "HAILSTORM_MARKET_POLL_MILLISECONDS": "3600000",
+            **{f"HAILSTORM_{name}": value for name, value in environment.items()},
+        }
+        service = InProcessService("dispatch", read_settings(DispatchSettings, variables))
+        started.append(service)
+        await service.start()
+        return service
+
+    yield start
+    for service in started:
+        await service.stop()
     await server.stop(0)
+
+
+@pytest.fixture
+async def dispatch(new_dispatch: NewDispatch) -> InProcessService:
+    return await new_dispatch()
 
 
 @pytest.fixture

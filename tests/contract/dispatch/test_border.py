@@ -97,16 +97,22 @@ async def test_used_key_is_named(stub: Any, neighbours: Neighbourhood) -> None:
     assert "idempotency_key" in (error.details() or "")
 
 
-async def test_quote_is_refused_as_nobody_gave_it(stub: Any, neighbours: Neighbourhood) -> None:
-    assert (await refusal(stub, quote_id="quote-1")).code() is Code.FAILED_PRECONDITION
-    assert neighbours.heard == []
-
-
 async def test_trip_that_is_bound_already_is_answered_at_once(
     stub: Any, neighbours: Neighbourhood
 ) -> None:
     neighbours.answers["CreateTrip"] = trip_pb2.CreateTripResponse(trip=MATCHED)
     assert await request(stub) == MATCHED
+    assert neighbours.methods() == ["CreateTrip"]
+
+
+async def test_trip_that_a_driver_declined_is_left_to_the_search_that_knows_it(
+    stub: Any, neighbours: Neighbourhood
+) -> None:
+    declined = types_pb2.Trip(
+        city_id="nyc", trip_id="trip-1", state=types_pb2.TRIP_STATE_REQUESTED, version=3
+    )
+    neighbours.answers["CreateTrip"] = trip_pb2.CreateTripResponse(trip=declined)
+    assert await request(stub) == declined
     assert neighbours.methods() == ["CreateTrip"]
 
 
@@ -143,6 +149,8 @@ async def test_looking_goes_further_while_all_are_taken(
     assert radii[-1] == dispatch.settings.dispatch.last_radius_m
     abandoned = neighbours.heard[-1].request
     assert (abandoned.idempotency_key, abandoned.reason) == ("abandon-trip-1", "NoDriverNear")
+    # Somebody may have offered the trip meanwhile.
+    assert abandoned.expected_version == REQUESTED.version
 
 
 async def test_neighbours_get_the_request_id_and_what_is_left_of_the_time(
@@ -195,12 +203,3 @@ async def test_neighbour_that_is_too_slow_is_unavailable_while_the_rider_still_w
     neighbours.answers["CreateTrip"] = never
     error = await refusal(stub, timeout=20)
     assert error.code() is Code.UNAVAILABLE
-
-
-@pytest.mark.parametrize("method", ["GetQuote", "AcceptOffer", "DeclineOffer", "WatchOffers"])
-async def test_what_is_not_served_yet_says_so(stub: Any, method: str) -> None:
-    call = getattr(stub, method)(getattr(dispatch_pb2, f"{method}Request")(), timeout=20)
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await (call.read() if method == "WatchOffers" else call)
-    assert raised.value.code() is Code.UNIMPLEMENTED
-    assert "this version" in (raised.value.details() or "")

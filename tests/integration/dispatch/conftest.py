@@ -20,7 +20,7 @@ from hailstorm.runtime.settings import read_settings
 from hailstorm.trip.repository.migrate import migrate
 from integration.stores import Database, RedisServer
 from service_in_process import InProcessService
-from trip_calls import CITY, DROPOFF, PICKUP, postgres_settings, trip_settings
+from trip_calls import CITY, DROPOFF, PICKUP, TripCalls, postgres_settings, trip_settings
 
 
 class DirectChannel:
@@ -79,6 +79,12 @@ class System:
         response = await stub.ReportPositions(request, timeout=30)
         assert response.accepted_count == len(driver_ids), response
 
+    def trips(self) -> TripCalls:
+        """Calls on the trip service itself."""
+        channel = grpc.aio.insecure_channel(self.trip.target)
+        self._channels.append(channel)
+        return TripCalls(channel)
+
     async def close(self) -> None:
         for channel in self._channels:
             await channel.close()
@@ -104,10 +110,19 @@ def wish(key: str, rider_id: str = "rider-1", **fields: Any) -> Any:
 async def new_system(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Callable[[Database, RedisServer], Awaitable[System]]]:
-    """Starts a system with two dispatches on two stores."""
+    """
+    Starts a system with two dispatches on two stores.
+
+    `environment` is dispatch's, `trip_fields` are those of `trip_settings`.
+    """
     made: list[System] = []
 
-    async def make(database: Database, redis: RedisServer) -> System:
+    async def make(
+        database: Database,
+        redis: RedisServer,
+        environment: dict[str, str] | None = None,
+        **trip_fields: Any,
+    ) -> System:
         await migrate(postgres_settings(database), SystemClock())
         reach = {
             "HAILSTORM_REDIS_HOST": redis.host,
@@ -116,12 +131,18 @@ async def new_system(
             # Patient, as the machine may be busy.
             "HAILSTORM_REDIS_TIMEOUT_SECONDS": "2",
             "HAILSTORM_REDIS_TOTAL_SECONDS": "2",
+            # Drivers here report once, and must not fall silent before the test ends.
+            "HAILSTORM_LOCATION_SILENCE_SECONDS": "120",
+            "HAILSTORM_LIFECYCLE_PROPAGATION_SECONDS": "0",
+            "HAILSTORM_LIFECYCLE_QUIET_MILLISECONDS": "50",
         }
         location = InProcessService("location", read_settings(LocationSettings, reach))
         await location.start()
         # Positions are all that trip asks others for, so location is edge enough.
         edge = EdgeSettings(address=location.target)
-        trip = InProcessService("trip", dataclasses.replace(trip_settings(database), edge=edge))
+        trip = InProcessService(
+            "trip", dataclasses.replace(trip_settings(database, **trip_fields), edge=edge)
+        )
         system = System(trip, location)
         made.append(system)
         await trip.start()
@@ -137,6 +158,11 @@ async def new_system(
                 {
                     "HAILSTORM_DISPATCH_CALL_SECONDS": "20",
                     "HAILSTORM_SERVER_MAX_CONCURRENT": "1000",
+                    # As patient as the tests' own deadlines: a call that is served may last.
+                    "HAILSTORM_SEARCH_MIN_AGE_SECONDS": "60",
+                    # Tests ask for more than there is, and look at the market when they want to.
+                    "HAILSTORM_MARKET_POLL_MILLISECONDS": "3600000",
+                    **(environment or {}),
                 },
             )
             dispatch = InProcessService("dispatch", dataclasses.replace(patient, lifecycle=quick))

@@ -6,11 +6,12 @@ from typing import Any
 
 import asyncpg
 import grpc
+import pytest
 
 from eventually import eventually
 from hailstorm.runtime.statuses import reason_of
 from integration.dispatch.conftest import System, wish
-from integration.stores import PostgresServer, RedisServer
+from integration.stores import Database, PostgresServer, RedisServer
 from integration.trip.test_exactly_once import DOUBLE_DRIVERS, DOUBLE_TRIPS, TORN
 from trip_calls import CITY, refusal, state_name
 
@@ -18,9 +19,13 @@ from trip_calls import CITY, refusal, state_name
 PATIENCE = 60
 
 
+@pytest.mark.parametrize("windows", ["true", "false"])
 async def test_every_driver_gets_one_rider_when_many_ask_at_once(
-    system: System, sql: asyncpg.Connection
+    new_system: Any, database: Database, redis: RedisServer, windows: str
 ) -> None:
+    environment = {"HAILSTORM_BATCH_NEW_REQUESTS": windows}
+    system: System = await new_system(database, redis, environment)
+    sql = await asyncpg.connect(database.dsn)
     drivers = [f"driver-{i}" for i in range(50)]
     await system.report(*drivers)
     stubs = [system.dispatch(0), system.dispatch(1)]
@@ -45,6 +50,9 @@ async def test_every_driver_gets_one_rider_when_many_ask_at_once(
         d.sample("hailstorm_matches_total", result="unfulfilled") for d in system.dispatches
     )
     assert counted == 150
+    batches = [d.sample("hailstorm_batch_requests_count") for d in system.dispatches]
+    assert all(batches) if windows == "true" else not any(batches)
+    await sql.close()
 
 
 async def test_repeated_request_gives_the_same_trip_on_another_dispatch(

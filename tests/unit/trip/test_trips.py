@@ -157,7 +157,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule()
     def abandon(self) -> None:
-        self._decide(trips.decide_abandon, self.trip, "NoDriverNear", self.now)
+        self._decide(trips.decide_abandon, self.trip, "NoDriverNear", None, self.now)
 
     @rule()
     def expire(self) -> None:

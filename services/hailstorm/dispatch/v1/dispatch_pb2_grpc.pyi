@@ -46,10 +46,11 @@ class DispatchServiceStub:
 
     INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
     ALREADY_EXISTS: the idempotency_key was used with another body.
-    FAILED_PRECONDITION: the quote has expired or is not for this request; the
-    city takes no new trips, reason CITY_CLOSED.
+    FAILED_PRECONDITION: the quote has expired or is not for this request, the
+    place takes no new requests, or the city takes no new trips (CITY_CLOSED).
     PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
-    RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
+    RESOURCE_EXHAUSTED: shed by admission, or too many riders around the pickup
+    wait for too few drivers; retry after the given delay.
     UNAVAILABLE: a dependency cannot be reached; retry after the given delay.
     """
     GetQuote: _grpc.UnaryUnaryMultiCallable[_dispatch_pb2.GetQuoteRequest, _dispatch_pb2.GetQuoteResponse]
@@ -78,8 +79,10 @@ class DispatchServiceStub:
     """Streams the live offers of one driver, or of a fleet of them.
 
     Offers that are live when the stream opens come first, so that opening it
-    again loses nothing. A draining server ends the stream with OK after a
-    resume marker; the caller opens it again at once, on another server.
+    again loses nothing. An offer that was sent is withdrawn on the same stream
+    when it ends otherwise than by its driver's yes. A draining server ends the
+    stream with OK after a resume marker; the caller opens it again at once, on
+    another server.
 
     INVALID_ARGUMENT: no driver_id, or more than 500.
     """
@@ -102,10 +105,11 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
 
     INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
     ALREADY_EXISTS: the idempotency_key was used with another body.
-    FAILED_PRECONDITION: the quote has expired or is not for this request; the
-    city takes no new trips, reason CITY_CLOSED.
+    FAILED_PRECONDITION: the quote has expired or is not for this request, the
+    place takes no new requests, or the city takes no new trips (CITY_CLOSED).
     PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
-    RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
+    RESOURCE_EXHAUSTED: shed by admission, or too many riders around the pickup
+    wait for too few drivers; retry after the given delay.
     UNAVAILABLE: a dependency cannot be reached; retry after the given delay.
     """
     GetQuote: _aio.UnaryUnaryMultiCallable[_dispatch_pb2.GetQuoteRequest, _dispatch_pb2.GetQuoteResponse]  # type: ignore[assignment]
@@ -134,8 +138,10 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     """Streams the live offers of one driver, or of a fleet of them.
 
     Offers that are live when the stream opens come first, so that opening it
-    again loses nothing. A draining server ends the stream with OK after a
-    resume marker; the caller opens it again at once, on another server.
+    again loses nothing. An offer that was sent is withdrawn on the same stream
+    when it ends otherwise than by its driver's yes. A draining server ends the
+    stream with OK after a resume marker; the caller opens it again at once, on
+    another server.
 
     INVALID_ARGUMENT: no driver_id, or more than 500.
     """
@@ -161,10 +167,11 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
 
         INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
         ALREADY_EXISTS: the idempotency_key was used with another body.
-        FAILED_PRECONDITION: the quote has expired or is not for this request; the
-        city takes no new trips, reason CITY_CLOSED.
+        FAILED_PRECONDITION: the quote has expired or is not for this request, the
+        place takes no new requests, or the city takes no new trips (CITY_CLOSED).
         PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
-        RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
+        RESOURCE_EXHAUSTED: shed by admission, or too many riders around the pickup
+        wait for too few drivers; retry after the given delay.
         UNAVAILABLE: a dependency cannot be reached; retry after the given delay.
         """
 
@@ -217,8 +224,10 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams the live offers of one driver, or of a fleet of them.
 
         Offers that are live when the stream opens come first, so that opening it
-        again loses nothing. A draining server ends the stream with OK after a
-        resume marker; the caller opens it again at once, on another server.
+        again loses nothing. An offer that was sent is withdrawn on the same stream
+        when it ends otherwise than by its driver's yes. A draining server ends the
+        stream with OK after a resume marker; the caller opens it again at once, on
+        another server.
 
         INVALID_ARGUMENT: no driver_id, or more than 500.
         """

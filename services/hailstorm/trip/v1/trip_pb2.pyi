@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from hailstorm.types.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -20,6 +21,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _OfferEnd:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OfferEndEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OfferEnd.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OFFER_END_UNSPECIFIED: _OfferEnd.ValueType  # 0
+    """Never sent."""
+    OFFER_END_ACCEPTED: _OfferEnd.ValueType  # 1
+    """The driver accepted."""
+    OFFER_END_DECLINED: _OfferEnd.ValueType  # 2
+    """The driver declined."""
+    OFFER_END_EXPIRED: _OfferEnd.ValueType  # 3
+    """Its time ran out."""
+    OFFER_END_CANCELLED: _OfferEnd.ValueType  # 4
+    """The trip was cancelled or given up."""
+
+class OfferEnd(_OfferEnd, metaclass=_OfferEndEnumTypeWrapper):
+    """What ended an offer."""
+
+OFFER_END_UNSPECIFIED: OfferEnd.ValueType  # 0
+"""Never sent."""
+OFFER_END_ACCEPTED: OfferEnd.ValueType  # 1
+"""The driver accepted."""
+OFFER_END_DECLINED: OfferEnd.ValueType  # 2
+"""The driver declined."""
+OFFER_END_EXPIRED: OfferEnd.ValueType  # 3
+"""Its time ran out."""
+OFFER_END_CANCELLED: OfferEnd.ValueType  # 4
+"""The trip was cancelled or given up."""
+Global___OfferEnd: _TypeAlias = OfferEnd  # noqa: Y015
 
 @_typing.final
 class CreateTripRequest(_message.Message):
@@ -237,25 +270,63 @@ class ListOffersRequest(_message.Message):
 
     CITY_ID_FIELD_NUMBER: _builtins.int
     DRIVER_IDS_FIELD_NUMBER: _builtins.int
+    KNOWN_OFFER_IDS_FIELD_NUMBER: _builtins.int
     city_id: _builtins.str
     """The city that the drivers work in."""
     @_builtins.property
     def driver_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1 to 500 ids."""
 
+    @_builtins.property
+    def known_offer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Up to 500 offers that an earlier answer listed: those that have ended since
+        are told as ended_offers.
+        """
+
     def __init__(
         self,
         *,
         city_id: _builtins.str = ...,
         driver_ids: _abc.Iterable[_builtins.str] | None = ...,
+        known_offer_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["city_id", b"city_id", "driver_ids", b"driver_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["city_id", b"city_id", "driver_ids", b"driver_ids", "known_offer_ids", b"known_offer_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListOffersRequest: _TypeAlias = ListOffersRequest  # noqa: Y015
+
+@_typing.final
+class EndedOffer(_message.Message):
+    """An offer that is live no longer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFER_ID_FIELD_NUMBER: _builtins.int
+    DRIVER_ID_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    offer_id: _builtins.str
+    """Which offer."""
+    driver_id: _builtins.str
+    """Whose offer it was."""
+    end: Global___OfferEnd.ValueType
+    """What ended it, as its trip's history tells."""
+    def __init__(
+        self,
+        *,
+        offer_id: _builtins.str = ...,
+        driver_id: _builtins.str = ...,
+        end: Global___OfferEnd.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["driver_id", b"driver_id", "end", b"end", "offer_id", b"offer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndedOffer: _TypeAlias = EndedOffer  # noqa: Y015
 
 @_typing.final
 class ListOffersResponse(_message.Message):
@@ -264,22 +335,210 @@ class ListOffersResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRIPS_FIELD_NUMBER: _builtins.int
+    ENDED_OFFERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def trips(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Trip]:
         """Trips in state OFFERED, with offer_id and offer_expires_at."""
+
+    @_builtins.property
+    def ended_offers(self) -> _containers.RepeatedCompositeFieldContainer[Global___EndedOffer]:
+        """Those of known_offer_ids that have ended. One whose time has just run out
+        may be in neither list, until its end is on record.
+        """
 
     def __init__(
         self,
         *,
         trips: _abc.Iterable[_types_pb2.Trip] | None = ...,
+        ended_offers: _abc.Iterable[Global___EndedOffer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["trips", b"trips"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_offers", b"ended_offers", "trips", b"trips"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListOffersResponse: _TypeAlias = ListOffersResponse  # noqa: Y015
+
+@_typing.final
+class ClaimSearchesRequest(_message.Message):
+    """Work that is wanted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_TRIPS_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
+    MIN_AGE_FIELD_NUMBER: _builtins.int
+    max_trips: _builtins.int
+    """1 to 500."""
+    @_builtins.property
+    def lease(self) -> _duration_pb2.Duration:
+        """How long the trips are this caller's, from 0.1 s to 1 hour."""
+
+    @_builtins.property
+    def min_age(self) -> _duration_pb2.Duration:
+        """How old a request must be that was never offered: until then it is taken to
+        be in the hands of whoever put it on record. From 0 to 1 hour.
+        """
+
+    def __init__(
+        self,
+        *,
+        max_trips: _builtins.int = ...,
+        lease: _duration_pb2.Duration | None = ...,
+        min_age: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "min_age", b"min_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "max_trips", b"max_trips", "min_age", b"min_age"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimSearchesRequest: _TypeAlias = ClaimSearchesRequest  # noqa: Y015
+
+@_typing.final
+class ClaimedSearch(_message.Message):
+    """A trip to look for a driver for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIP_FIELD_NUMBER: _builtins.int
+    PASSED_DRIVER_IDS_FIELD_NUMBER: _builtins.int
+    AGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def trip(self) -> _types_pb2.Trip:
+        """In state REQUESTED."""
+
+    @_builtins.property
+    def passed_driver_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The drivers who declined it, or let its offer expire."""
+
+    @_builtins.property
+    def age(self) -> _duration_pb2.Duration:
+        """How long ago it was requested, by the store's time."""
+
+    def __init__(
+        self,
+        *,
+        trip: _types_pb2.Trip | None = ...,
+        passed_driver_ids: _abc.Iterable[_builtins.str] | None = ...,
+        age: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "trip", b"trip"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "passed_driver_ids", b"passed_driver_ids", "trip", b"trip"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimedSearch: _TypeAlias = ClaimedSearch  # noqa: Y015
+
+@_typing.final
+class ClaimSearchesResponse(_message.Message):
+    """The caller's work."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEARCHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def searches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimedSearch]:
+        """Those that wait longest first."""
+
+    def __init__(
+        self,
+        *,
+        searches: _abc.Iterable[Global___ClaimedSearch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["searches", b"searches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimSearchesResponse: _TypeAlias = ClaimSearchesResponse  # noqa: Y015
+
+@_typing.final
+class CountRequestsRequest(_message.Message):
+    """How far to look back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def window(self) -> _duration_pb2.Duration:
+        """1 s to 1 hour."""
+
+    def __init__(
+        self,
+        *,
+        window: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountRequestsRequest: _TypeAlias = CountRequestsRequest  # noqa: Y015
+
+@_typing.final
+class RequestCount(_message.Message):
+    """The requests of one place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CITY_ID_FIELD_NUMBER: _builtins.int
+    POINT_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    UNALLOCATED_FIELD_NUMBER: _builtins.int
+    city_id: _builtins.str
+    """The city of the place."""
+    requests: _builtins.int
+    """All requests within the window."""
+    unallocated: _builtins.int
+    """Those among them that are still REQUESTED or ended as UNFULFILLED."""
+    @_builtins.property
+    def point(self) -> _types_pb2.LatLng:
+        """The place, rounded to a thousandth of a degree (some 100 m)."""
+
+    def __init__(
+        self,
+        *,
+        city_id: _builtins.str = ...,
+        point: _types_pb2.LatLng | None = ...,
+        requests: _builtins.int = ...,
+        unallocated: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["point", b"point"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["city_id", b"city_id", "point", b"point", "requests", b"requests", "unallocated", b"unallocated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestCount: _TypeAlias = RequestCount  # noqa: Y015
+
+@_typing.final
+class CountRequestsResponse(_message.Message):
+    """The requests of all cities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequestCount]:
+        """In no order; places without requests are left out."""
+
+    def __init__(
+        self,
+        *,
+        counts: _abc.Iterable[Global___RequestCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountRequestsResponse: _TypeAlias = CountRequestsResponse  # noqa: Y015
 
 @_typing.final
 class AbandonTripRequest(_message.Message):
@@ -291,6 +550,7 @@ class AbandonTripRequest(_message.Message):
     CITY_ID_FIELD_NUMBER: _builtins.int
     TRIP_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """Made once per decision, outside any retry loop."""
     city_id: _builtins.str
@@ -299,6 +559,8 @@ class AbandonTripRequest(_message.Message):
     """Which trip."""
     reason: _builtins.str
     """Why; a CamelCase fact, for instance "NoDriverNear"."""
+    expected_version: _builtins.int
+    """Refuse when the trip has moved on since this version."""
     def __init__(
         self,
         *,
@@ -306,12 +568,15 @@ class AbandonTripRequest(_message.Message):
         city_id: _builtins.str = ...,
         trip_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        expected_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["city_id", b"city_id", "idempotency_key", b"idempotency_key", "reason", b"reason", "trip_id", b"trip_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "city_id", b"city_id", "expected_version", b"expected_version", "idempotency_key", b"idempotency_key", "reason", b"reason", "trip_id", b"trip_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
 
 Global___AbandonTripRequest: _TypeAlias = AbandonTripRequest  # noqa: Y015
 

@@ -65,6 +65,16 @@ class TripServiceStub:
                 request_serializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.ListOffersRequest.SerializeToString,
                 response_deserializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.ListOffersResponse.FromString,
                 _registered_method=True)
+        self.ClaimSearches = channel.unary_unary(
+                '/hailstorm.trip.v1.TripService/ClaimSearches',
+                request_serializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.ClaimSearchesRequest.SerializeToString,
+                response_deserializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.ClaimSearchesResponse.FromString,
+                _registered_method=True)
+        self.CountRequests = channel.unary_unary(
+                '/hailstorm.trip.v1.TripService/CountRequests',
+                request_serializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.CountRequestsRequest.SerializeToString,
+                response_deserializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.CountRequestsResponse.FromString,
+                _registered_method=True)
         self.AbandonTrip = channel.unary_unary(
                 '/hailstorm.trip.v1.TripService/AbandonTrip',
                 request_serializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.AbandonTripRequest.SerializeToString,
@@ -157,7 +167,28 @@ class TripServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListOffers(self, request, context):
-        """Lists the live offers of drivers. Called by dispatch.
+        """Lists the live offers of drivers, and what became of earlier ones.
+        Called by dispatch. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClaimSearches(self, request, context):
+        """Hands out REQUESTED trips for which nobody looks for a driver. Called by
+        dispatch.
+
+        A trip is handed to one caller and to no other until its lease is over or
+        the trip has changed. Whoever dies in between is succeeded after the lease.
+        Repeating it after a lost answer is safe: those trips wait for their lease.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountRequests(self, request, context):
+        """Counts the latest requests by place, and those without a driver among them.
+        Called by dispatch. Safe to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -168,6 +199,7 @@ class TripServiceServicer:
 
         NOT_FOUND: no such trip.
         FAILED_PRECONDITION: the trip has a driver, or has ended otherwise.
+        ABORTED: the trip is not at expected_version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -265,6 +297,16 @@ def add_TripServiceServicer_to_server(servicer, server):
                     servicer.ListOffers,
                     request_deserializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.ListOffersRequest.FromString,
                     response_serializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.ListOffersResponse.SerializeToString,
+            ),
+            'ClaimSearches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClaimSearches,
+                    request_deserializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.ClaimSearchesRequest.FromString,
+                    response_serializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.ClaimSearchesResponse.SerializeToString,
+            ),
+            'CountRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountRequests,
+                    request_deserializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.CountRequestsRequest.FromString,
+                    response_serializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.CountRequestsResponse.SerializeToString,
             ),
             'AbandonTrip': grpc.unary_unary_rpc_method_handler(
                     servicer.AbandonTrip,
@@ -426,6 +468,60 @@ class TripService:
             '/hailstorm.trip.v1.TripService/ListOffers',
             hailstorm_dot_trip_dot_v1_dot_trip__pb2.ListOffersRequest.SerializeToString,
             hailstorm_dot_trip_dot_v1_dot_trip__pb2.ListOffersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClaimSearches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hailstorm.trip.v1.TripService/ClaimSearches',
+            hailstorm_dot_trip_dot_v1_dot_trip__pb2.ClaimSearchesRequest.SerializeToString,
+            hailstorm_dot_trip_dot_v1_dot_trip__pb2.ClaimSearchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hailstorm.trip.v1.TripService/CountRequests',
+            hailstorm_dot_trip_dot_v1_dot_trip__pb2.CountRequestsRequest.SerializeToString,
+            hailstorm_dot_trip_dot_v1_dot_trip__pb2.CountRequestsResponse.FromString,
             options,
             channel_credentials,
             insecure,

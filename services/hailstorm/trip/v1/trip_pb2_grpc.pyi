@@ -68,12 +68,27 @@ class TripServiceStub:
     FAILED_PRECONDITION: the offer expired, was declined, or its trip ended.
     """
     ListOffers: _grpc.UnaryUnaryMultiCallable[_trip_pb2.ListOffersRequest, _trip_pb2.ListOffersResponse]
-    """Lists the live offers of drivers. Called by dispatch."""
+    """Lists the live offers of drivers, and what became of earlier ones.
+    Called by dispatch. Safe to repeat.
+    """
+    ClaimSearches: _grpc.UnaryUnaryMultiCallable[_trip_pb2.ClaimSearchesRequest, _trip_pb2.ClaimSearchesResponse]
+    """Hands out REQUESTED trips for which nobody looks for a driver. Called by
+    dispatch.
+
+    A trip is handed to one caller and to no other until its lease is over or
+    the trip has changed. Whoever dies in between is succeeded after the lease.
+    Repeating it after a lost answer is safe: those trips wait for their lease.
+    """
+    CountRequests: _grpc.UnaryUnaryMultiCallable[_trip_pb2.CountRequestsRequest, _trip_pb2.CountRequestsResponse]
+    """Counts the latest requests by place, and those without a driver among them.
+    Called by dispatch. Safe to repeat.
+    """
     AbandonTrip: _grpc.UnaryUnaryMultiCallable[_trip_pb2.AbandonTripRequest, _trip_pb2.AbandonTripResponse]
     """Ends a REQUESTED or OFFERED trip as UNFULFILLED. Called by dispatch.
 
     NOT_FOUND: no such trip.
     FAILED_PRECONDITION: the trip has a driver, or has ended otherwise.
+    ABORTED: the trip is not at expected_version.
     """
     ApproachPickup: _grpc.UnaryUnaryMultiCallable[_trip_pb2.ApproachPickupRequest, _trip_pb2.ApproachPickupResponse]
     """The driver sets out for the pickup: MATCHED to ARRIVING.
@@ -157,12 +172,27 @@ class TripServiceAsyncStub(TripServiceStub):
     FAILED_PRECONDITION: the offer expired, was declined, or its trip ended.
     """
     ListOffers: _aio.UnaryUnaryMultiCallable[_trip_pb2.ListOffersRequest, _trip_pb2.ListOffersResponse]  # type: ignore[assignment]
-    """Lists the live offers of drivers. Called by dispatch."""
+    """Lists the live offers of drivers, and what became of earlier ones.
+    Called by dispatch. Safe to repeat.
+    """
+    ClaimSearches: _aio.UnaryUnaryMultiCallable[_trip_pb2.ClaimSearchesRequest, _trip_pb2.ClaimSearchesResponse]  # type: ignore[assignment]
+    """Hands out REQUESTED trips for which nobody looks for a driver. Called by
+    dispatch.
+
+    A trip is handed to one caller and to no other until its lease is over or
+    the trip has changed. Whoever dies in between is succeeded after the lease.
+    Repeating it after a lost answer is safe: those trips wait for their lease.
+    """
+    CountRequests: _aio.UnaryUnaryMultiCallable[_trip_pb2.CountRequestsRequest, _trip_pb2.CountRequestsResponse]  # type: ignore[assignment]
+    """Counts the latest requests by place, and those without a driver among them.
+    Called by dispatch. Safe to repeat.
+    """
     AbandonTrip: _aio.UnaryUnaryMultiCallable[_trip_pb2.AbandonTripRequest, _trip_pb2.AbandonTripResponse]  # type: ignore[assignment]
     """Ends a REQUESTED or OFFERED trip as UNFULFILLED. Called by dispatch.
 
     NOT_FOUND: no such trip.
     FAILED_PRECONDITION: the trip has a driver, or has ended otherwise.
+    ABORTED: the trip is not at expected_version.
     """
     ApproachPickup: _aio.UnaryUnaryMultiCallable[_trip_pb2.ApproachPickupRequest, _trip_pb2.ApproachPickupResponse]  # type: ignore[assignment]
     """The driver sets out for the pickup: MATCHED to ARRIVING.
@@ -267,7 +297,33 @@ class TripServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trip_pb2.ListOffersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_trip_pb2.ListOffersResponse, _abc.Awaitable[_trip_pb2.ListOffersResponse]]:
-        """Lists the live offers of drivers. Called by dispatch."""
+        """Lists the live offers of drivers, and what became of earlier ones.
+        Called by dispatch. Safe to repeat.
+        """
+
+    @_abc_1.abstractmethod
+    def ClaimSearches(
+        self,
+        request: _trip_pb2.ClaimSearchesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trip_pb2.ClaimSearchesResponse, _abc.Awaitable[_trip_pb2.ClaimSearchesResponse]]:
+        """Hands out REQUESTED trips for which nobody looks for a driver. Called by
+        dispatch.
+
+        A trip is handed to one caller and to no other until its lease is over or
+        the trip has changed. Whoever dies in between is succeeded after the lease.
+        Repeating it after a lost answer is safe: those trips wait for their lease.
+        """
+
+    @_abc_1.abstractmethod
+    def CountRequests(
+        self,
+        request: _trip_pb2.CountRequestsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trip_pb2.CountRequestsResponse, _abc.Awaitable[_trip_pb2.CountRequestsResponse]]:
+        """Counts the latest requests by place, and those without a driver among them.
+        Called by dispatch. Safe to repeat.
+        """
 
     @_abc_1.abstractmethod
     def AbandonTrip(
@@ -279,6 +335,7 @@ class TripServiceServicer(metaclass=_abc_1.ABCMeta):
 
         NOT_FOUND: no such trip.
         FAILED_PRECONDITION: the trip has a driver, or has ended otherwise.
+        ABORTED: the trip is not at expected_version.
         """
 
     @_abc_1.abstractmethod

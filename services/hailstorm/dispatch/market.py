@@ -1,0 +1,185 @@
+"""
+Demand and supply of each cell, as all pods see them alike.
+
+Demand is counted where requests are on record: what one pod sees is its share,
+and two pods with halves of the riders and all of the drivers would both quote
+half the price. Supply is what a search from the cell's centre finds, up to a
+hundred. Both are looked at every other second; a quote or a request reads what
+was seen last and waits for nobody. When the looks fail, prices are 1.0 and gates
+open: want of a figure must not turn riders away.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from hailstorm.dispatch.cells import cell_name, centre, market_cell
+from hailstorm.dispatch.errors import CellClosedError, TooFewDriversError
+from hailstorm.dispatch.flags import NEW_REQUESTS, REQUEST_GATE, SURGE
+from hailstorm.dispatch.gate import is_gated
+from hailstorm.dispatch.neighbours import Neighbours
+from hailstorm.dispatch.settings import MarketSettings
+from hailstorm.dispatch.surge import MIN_MULTIPLIER, multiplier_of, pressure_of, smoothed
+from hailstorm.runtime.clock import Clock
+from hailstorm.runtime.errors import ServiceError
+from hailstorm.runtime.flags import Flags
+from hailstorm.types.v1 import types_pb2
+
+# The most that location tells of at once; a cell with as many is not short of any.
+MAX_DRIVERS: Final = 100
+# Searches for supply at once, so that a look is no burst.
+SEARCHES_AT_ONCE: Final = 8
+# Looks that may fail before what was seen counts no longer. A guess: longer than
+# a roll of trip, shorter than a flash crowd.
+LOOKS_UNTIL_STALE: Final = 10
+
+_log = logging.getLogger(__name__)
+
+# A city, and a cell of MARKET_RESOLUTION.
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Requests of the window in one cell, and those without a driver among them."""
+
+    requests: int
+    unallocated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a cell was like at the last look; `pressure` is smoothed over looks."""
+
+    demand: Demand
+    idle_drivers: int
+    pressure: float
+
+
+class Market:
+    """The cells of all cities. Its answers never wait."""
+
+    def __init__(
+        self,
+        settings: MarketSettings,
+        radius_m: int,
+        neighbours: Neighbours,
+        flags: Flags,
+        clock: Clock,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._settings = settings
+        self._radius_m = radius_m
+        self._neighbours = neighbours
+        self._flags = flags
+        self._clock = clock
+        self._cells: dict[Place, Cell] = {}
+        self._looked_at = clock.monotonic()
+        refused = Counter(
+            "hailstorm_requests_refused",
+            "Requests for trips that were refused at the door, by why.",
+            ("why",),
+            registry=registry,
+        )
+        self._gated = refused.labels(why="too_few_drivers")
+        self._closed = refused.labels(why="cell_closed")
+        self._weighed = Gauge(
+            "hailstorm_market_cells", "Cells with a price of their own.", registry=registry
+        )
+
+    def multiplier(self, city_id: str, cell: int) -> float:
+        """The surge multiplier of a cell, 1.0 to 3.0."""
+        known = self._known((city_id, cell))
+        if known is None or not self._flags.boolean(
+            SURGE, True, city=city_id, cell=cell_name(cell)
+        ):
+            return MIN_MULTIPLIER
+        return multiplier_of(known.pressure)
+
+    def check(self, city_id: str, cell: int) -> None:
+        """Let a new request in, or raise CellClosedError or TooFewDriversError."""
+        context = {"city": city_id, "cell": cell_name(cell)}
+        if not self._flags.boolean(NEW_REQUESTS, True, **context):
+            self._closed.inc()
+            raise CellClosedError(context["cell"])
+        known = self._known((city_id, cell))
+        if known is None or not self._flags.boolean(REQUEST_GATE, True, **context):
+            return
+        s = self._settings
+        unallocated = known.demand.unallocated
+        if is_gated(unallocated, known.idle_drivers, s.gate_ratio, s.gate_allowance):
+            self._gated.inc()
+            raise TooFewDriversError(context["cell"], s.gate_retry_seconds)
+
+    async def follow(self) -> None:
+        """Look again and again for as long as the process lives."""
+        while True:
+            await self._clock.sleep(self._settings.poll_milliseconds / 1000)
+            try:
+                await self.look()
+            except ServiceError as error:
+                _log.debug("no look at the market: %s", error)
+
+    async def look(self) -> None:
+        """Count demand, and supply where there is demand. Raises ServiceError."""
+        counts = await self._neighbours.count_requests(self._settings.window_seconds)
+        demands = {
+            place: demand
+            for place, demand in _by_cell(counts).items()
+            if demand.requests >= self._settings.busy_requests
+        }
+        # A cell that was dear stays known until it is cheap again.
+        for place, cell in self._cells.items():
+            if multiplier_of(cell.pressure) > MIN_MULTIPLIER:
+                demands.setdefault(place, Demand(0, 0))
+        turn = asyncio.Semaphore(SEARCHES_AT_ONCE)
+
+        async def supply(place: Place) -> int:
+            async with turn:
+                return await self._idle_drivers(place)
+
+        supplies = await asyncio.gather(*(supply(place) for place in demands))
+        now = self._clock.monotonic()
+        elapsed, self._looked_at = now - self._looked_at, now
+        self._cells = {
+            place: self._weigh(place, demand, idle, elapsed)
+            for (place, demand), idle in zip(demands.items(), supplies, strict=True)
+        }
+        self._weighed.set(len(self._cells))
+
+    def _weigh(self, place: Place, demand: Demand, idle: int, elapsed: float) -> Cell:
+        before = self._cells.get(place)
+        pressure = smoothed(
+            before.pressure if before else MIN_MULTIPLIER,
+            pressure_of(demand.requests, idle),
+            elapsed,
+            self._settings.memory_seconds,
+        )
+        return Cell(demand, idle, pressure)
+
+    async def _idle_drivers(self, place: Place) -> int:
+        city_id, cell = place
+        latitude, longitude = centre(cell)
+        point = types_pb2.LatLng(latitude=latitude, longitude=longitude)
+        return len(await self._neighbours.drivers_at(city_id, point, self._radius_m, MAX_DRIVERS))
+
+    def _known(self, place: Place) -> Cell | None:
+        stale_seconds = LOOKS_UNTIL_STALE * self._settings.poll_milliseconds / 1000
+        if self._clock.monotonic() - self._looked_at > stale_seconds:
+            return None
+        return self._cells.get(place)
+
+
+def _by_cell(counts: Any) -> dict[Place, Demand]:
+    """Add up RequestCounts, which are of a finer grid, by cell."""
+    found: dict[Place, Demand] = {}
+    for count in counts:
+        place = (count.city_id, market_cell(count.point.latitude, count.point.longitude))
+        before = found.get(place, Demand(0, 0))
+        found[place] = Demand(
+            before.requests + count.requests, before.unallocated + count.unallocated
+        )
+    return found

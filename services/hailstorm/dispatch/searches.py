@@ -1,0 +1,122 @@
+"""
+Takes up the search for trips that are without a driver and in nobody's hands.
+
+A driver declined, an offer expired, a rider waits, or the pod that looked has
+died: the trip stands REQUESTED in Postgres, and every pod asks there for some of
+them. What one pod has been handed, no other is for the time of a lease; a pod
+that dies is succeeded when it is over. Nothing is remembered here in between.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import datetime as dt
+import logging
+import random
+from collections.abc import Coroutine
+from typing import Any
+
+from hailstorm.dispatch.matcher import Matcher
+from hailstorm.dispatch.neighbours import Neighbours
+from hailstorm.dispatch.settings import SearchSettings
+from hailstorm.runtime.clock import Clock
+from hailstorm.runtime.errors import ServiceError
+from hailstorm.trip.v1 import trip_pb2
+
+_log = logging.getLogger(__name__)
+
+
+class Searches:
+    """The searches of one process. Any number of processes share the work."""
+
+    def __init__(
+        self,
+        settings: SearchSettings,
+        neighbours: Neighbours,
+        matcher: Matcher,
+        draining: asyncio.Event,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._neighbours = neighbours
+        self._matcher = matcher
+        self._draining = draining
+        self._wanted = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+
+    def wake(self) -> None:
+        """A trip has just lost its driver: look at once."""
+        self._wanted.set()
+
+    def keep(self, trip: Any) -> None:
+        """
+        A rider whose first look found nobody waits: look again from here.
+
+        It is this process's until `min_age_seconds`, then whoever claims it; what
+        is dropped here for want of room, or with the process, is found then.
+        """
+        if len(self._running) < self._settings.max_concurrent:
+            self._start(self._look_again(trip))
+
+    async def run(self) -> None:
+        """Search until the server drains; then the others find what is left."""
+        try:
+            while not self._draining.is_set():
+                # Apart from each other, so that pods do not all ask at one moment.
+                pause = self._settings.poll_milliseconds / 1000 * random.uniform(0.75, 1.25)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wanted.wait(), pause)
+                self._wanted.clear()
+                # A neighbour is away: the next look finds what this one did not.
+                with contextlib.suppress(ServiceError):
+                    await self._claim()
+            if self._running:
+                await asyncio.wait(self._running)
+        finally:
+            for task in self._running:
+                task.cancel()
+
+    async def _claim(self) -> None:
+        settings = self._settings
+        room = settings.max_concurrent - len(self._running)
+        if room <= 0:
+            return
+        claimed = await self._neighbours.claim_searches(
+            room, settings.lease_seconds, settings.min_age_seconds
+        )
+        for search in claimed:
+            self._start(self._search(search))
+
+    def _start(self, work: Coroutine[Any, Any, Any]) -> None:
+        # Not in the context of the call that may have brought it: its deadline
+        # is that of a rider who has been answered.
+        task = asyncio.create_task(work, context=contextvars.Context())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _look_again(self, trip: Any) -> None:
+        pause, age = self._settings.lease_seconds, self._settings.lease_seconds
+        while age < self._settings.min_age_seconds and not self._draining.is_set():
+            await self._clock.sleep(pause)
+            search = trip_pb2.ClaimedSearch(trip=trip)
+            search.age.FromTimedelta(dt.timedelta(seconds=age))
+            if not await self._search(search):
+                return
+            age += pause
+
+    async def _search(self, search: Any) -> bool:
+        """Whether the trip needs another look."""
+        try:
+            return await self._matcher.go_on(search)
+        except ServiceError as error:
+            # The lease brings it back, here or elsewhere.
+            _log.warning("a search was cut short: %s", error, extra={"trip_id": _id(search)})
+        except Exception:
+            _log.exception("a search failed", extra={"trip_id": _id(search)})
+        return True
+
+
+def _id(search: Any) -> str:
+    trip_id: str = search.trip.trip_id
+    return trip_id
