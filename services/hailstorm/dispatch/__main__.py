@@ -4,7 +4,7 @@ import os
 
 from hailstorm.dispatch.matcher import Matcher
 from hailstorm.dispatch.neighbours import Neighbours
-from hailstorm.dispatch.servicer import SERVICE_NAME, DispatchServicer
+from hailstorm.dispatch.servicer import PRIORITIES, SERVICE_NAME, DispatchServicer
 from hailstorm.dispatch.settings import DispatchSettings
 from hailstorm.dispatch.v1 import dispatch_pb2_grpc
 from hailstorm.runtime.channels import edge_channel
@@ -25,6 +25,7 @@ async def start(process: Process[DispatchSettings]) -> None:
         dispatch_pb2_grpc.add_DispatchServiceServicer_to_server,
         DispatchServicer(matcher),
         SERVICE_NAME,
+        PRIORITIES,
     )
 
 

@@ -5,9 +5,19 @@ from typing import Any, Final, NoReturn
 from hailstorm.dispatch.matcher import Matcher
 from hailstorm.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
 from hailstorm.runtime.errors import FailedPreconditionError, UnimplementedError
+from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.violations import Violations
 
 SERVICE_NAME: Final = "hailstorm.dispatch.v1.DispatchService"
+
+PRIORITIES: Final = {
+    # A rider and a driver wait for each other: the offer runs out meanwhile.
+    "AcceptOffer": Priority.CRITICAL,
+    "DeclineOffer": Priority.CRITICAL,
+    "WatchOffers": Priority.CRITICAL,
+    "RequestTrip": Priority.NORMAL,
+    "GetQuote": Priority.SHEDDABLE,
+}
 
 
 class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):

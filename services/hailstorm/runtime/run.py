@@ -10,21 +10,23 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from hailstorm.runtime.admission import Admission
+from hailstorm.runtime.admission import build_admission
 from hailstorm.runtime.clock import Clock, SystemClock
+from hailstorm.runtime.door import Door
 from hailstorm.runtime.health import Health
 from hailstorm.runtime.http import Answer, HttpServer
 from hailstorm.runtime.interceptor import ServerInterceptor
 from hailstorm.runtime.lifecycle import Lifecycle, State
+from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.process import ProcessSettings
-from hailstorm.runtime.server import build_server, listen
+from hailstorm.runtime.server import build_server, listen, own_target
 from hailstorm.runtime.telemetry import ServerMetrics, new_registry, set_up_logging
 from hailstorm.runtime.watchdog import Watchdog, exit_now
 
@@ -47,6 +49,7 @@ class Process(Generic[S]):
         registry: where its metrics go.
         clock: the time.
         server: add servicers to it with `register`.
+        priorities: the class of each method, by its full name.
     """
 
     settings: S
@@ -55,15 +58,25 @@ class Process(Generic[S]):
     clock: Clock
     server: Any
     service_names: list[str]
+    priorities: dict[str, Priority] = field(default_factory=dict)
 
-    def register(self, add_to_server: Callable[[Any, Any], None], servicer: Any, name: str) -> None:
+    def register(
+        self,
+        add_to_server: Callable[[Any, Any], None],
+        servicer: Any,
+        name: str,
+        priorities: Mapping[str, Priority] | None = None,
+    ) -> None:
         """
         Serve `servicer`, by the generated `add_..._to_server`.
 
-        `name` is the full name of the proto service, for reflection.
+        `name` is the full name of the proto service, for reflection;
+        `priorities` has the class of each of its methods, by the method's name.
         """
         add_to_server(servicer, self.server)
         self.service_names.append(name)
+        for method, priority in (priorities or {}).items():
+            self.priorities[f"/{name}/{method}"] = priority
 
 
 def serve(
@@ -95,11 +108,13 @@ async def _run(settings: S, start: Callable[[Process[S]], Awaitable[None]]) -> i
     clock = SystemClock()
     registry = new_registry(settings.version)
     metrics = ServerMetrics(registry)
-    admission = Admission(clock, settings.server.max_concurrent, settings.server.max_streams)
+    admission = build_admission(settings.server, clock)
     lifecycle = Lifecycle(settings.lifecycle, clock, admission)
     lifecycle.on_task_failure(lambda task: metrics.task_failures.labels(task=task).inc())
     health = Health()
-    server = build_server(settings.server, ServerInterceptor(admission, metrics))
+    priorities: dict[str, Priority] = {}
+    interceptor = ServerInterceptor(admission, metrics, priorities)
+    server = build_server(settings.server, interceptor)
     health.add_to(server)
 
     async def show(state: State) -> None:
@@ -114,15 +129,18 @@ async def _run(settings: S, start: Callable[[Process[S]], Awaitable[None]]) -> i
     http = HttpServer(_routes(lifecycle, registry))
     http_port = await http.start(settings.server.host, settings.server.http_port)
 
-    process = Process(settings, lifecycle, registry, clock, server, [])
+    process = Process(settings, lifecycle, registry, clock, server, [], priorities)
     starting = asyncio.ensure_future(_start(process, start))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     failed = False
     if starting.done() and not (failed := starting.exception() is not None):
         lifecycle.start_task("loop-lag", lambda: _measure_lag(metrics, clock))
+        door = Door(admission, clock, metrics, own_target(settings.server, starting.result()))
+        metrics.limit.set(admission.limit)
         await lifecycle.serving()
         await server.start()
+        lifecycle.start_task("door", door.watch)
         _log.info("listening", extra={"grpc_port": starting.result(), "http_port": http_port})
         # What exists now lives as long as the process; not scanning it again
         # takes the longest pauses of the collector away.

@@ -21,7 +21,7 @@ from hailstorm.trip.messages import encode_answer
 from hailstorm.trip.positions import Positions
 from hailstorm.trip.queries import Queries
 from hailstorm.trip.repository.database import Database
-from hailstorm.trip.servicer import SERVICE_NAME, TripServicer
+from hailstorm.trip.servicer import PRIORITIES, SERVICE_NAME, TripServicer
 from hailstorm.trip.settings import TripSettings
 from hailstorm.trip.sweeper import Sweeper
 from hailstorm.trip.transitions import Transitions
@@ -68,6 +68,7 @@ async def start(process: Process[TripSettings]) -> None:
             dt.timedelta(seconds=settings.trip.offer_seconds),
         ),
         SERVICE_NAME,
+        PRIORITIES,
     )
 
 

@@ -1,0 +1,171 @@
+"""
+A grpc.aio server on one core, in simulated time, under calls that come when they come.
+
+It has what decides an overload there. Calls wait in gRPC's core, first come
+first served; each turn of the event loop takes one of them and lets every call
+in progress do one step; a refusal costs a fifth of a small call. The figures
+are those of the location service on the machine of docs/decisions.
+"""
+
+import collections
+import random
+from dataclasses import dataclass, field
+
+from hailstorm.runtime.admission import Admission
+from hailstorm.runtime.door import PERIOD_SECONDS, TIMEOUT_SECONDS
+from hailstorm.runtime.errors import ResourceExhaustedError
+from hailstorm.runtime.priority import Priority
+
+ACCEPT_SECONDS = 0.00006
+REFUSE_SECONDS = 0.00006
+STEP_SECONDS = 0.00012
+STEPS = 4
+DEADLINE_SECONDS = 0.25
+# As long as the scheduler lets somebody else run at a time, and some more.
+STOLEN_SECONDS = 0.02
+# What one core serves when nothing is refused, in calls a second.
+KNEE = 1 / (ACCEPT_SECONDS + STEPS * STEP_SECONDS)
+
+
+class SimulatedClock:
+    """Time that the model moves."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("a simulation does not sleep")
+
+
+@dataclass
+class Call:
+    """One call; `is_probe` is the process's own."""
+
+    came_at: float
+    priority: Priority
+    is_probe: bool = False
+    steps_left: int = STEPS
+    asleep_until: float = 0.0
+
+
+@dataclass
+class Outcome:
+    """What became of the calls, by class, and how the limit went."""
+
+    offered: collections.Counter[Priority] = field(default_factory=collections.Counter)
+    good: collections.Counter[Priority] = field(default_factory=collections.Counter)
+    refused: collections.Counter[Priority] = field(default_factory=collections.Counter)
+    limits: list[float] = field(default_factory=list)
+
+    def goodput(self, seconds: float) -> float:
+        """Calls a second that were answered in time."""
+        return self.good.total() / seconds
+
+    def part(self, priority: Priority) -> float:
+        """Part of a class that was answered in time."""
+        return self.good[priority] / self.offered[priority]
+
+
+class AioServer:
+    """The server; `admission` is the real one, on the model's clock."""
+
+    def __init__(self, admission: Admission, clock: SimulatedClock, seed: int) -> None:
+        self._admission = admission
+        self._clock = clock
+        self._random = random.Random(seed)
+        self._core: collections.deque[Call] = collections.deque()
+        self._inside: list[Call] = []
+        self._probe: Call | None = None
+        self._wait = 0.0
+        self._next_look = PERIOD_SECONDS
+
+    def run(
+        self,
+        seconds: float,
+        rate: float,
+        mix: dict[Priority, float],
+        *,
+        store_seconds: float = 0.0005,
+        stolen: float = 0.0,
+    ) -> Outcome:
+        """
+        Offer `rate` calls a second for a while; what became of them.
+
+        Each call waits for a store once. `stolen` is the part of the time in
+        which somebody else has the core, for STOLEN_SECONDS each time.
+        """
+        outcome = Outcome()
+        clock = self._clock
+        between = STOLEN_SECONDS * (1 - stolen) / stolen if stolen else seconds
+        theft = clock.time + between
+        end = clock.time + seconds
+        classes, weights = list(mix), list(mix.values())
+        due = clock.time + self._random.expovariate(rate)
+        while clock.time < end:
+            while due <= clock.time:
+                priority = self._random.choices(classes, weights)[0]
+                outcome.offered[priority] += 1
+                self._core.append(Call(due, priority))
+                due += self._random.expovariate(rate)
+            if clock.time >= self._next_look:
+                self._look(outcome)
+                self._next_look = clock.time + PERIOD_SECONDS
+            if clock.time >= theft:
+                clock.time += STOLEN_SECONDS
+                theft = clock.time + self._random.expovariate(1 / between)
+            before = clock.time
+            self._accept(outcome)
+            self._advance(outcome, store_seconds)
+            if clock.time == before:
+                sleepers = [call.asleep_until for call in self._inside]
+                clock.time = max(before + 1e-6, min([due, self._next_look, end, *sleepers]))
+        return outcome
+
+    def _accept(self, outcome: Outcome) -> None:
+        while self._core:
+            call = self._core.popleft()
+            if not call.is_probe and self._clock.time - call.came_at > DEADLINE_SECONDS:
+                # The core drops what is out of time, and the loop never hears of it.
+                continue
+            self._clock.time += ACCEPT_SECONDS
+            if not call.is_probe:
+                try:
+                    self._admission.check(False, call.priority)
+                    self._admission.enter(False, call.priority)
+                except ResourceExhaustedError:
+                    self._clock.time += REFUSE_SECONDS
+                    outcome.refused[call.priority] += 1
+                    return
+            self._inside.append(call)
+            return
+
+    def _advance(self, outcome: Outcome, store_seconds: float) -> None:
+        for call in [c for c in self._inside if c.asleep_until <= self._clock.time]:
+            self._clock.time += STEP_SECONDS
+            call.steps_left -= 1
+            if call.steps_left == STEPS // 2 and not call.is_probe:
+                call.asleep_until = self._clock.time + store_seconds
+            if call.steps_left > 0:
+                continue
+            self._inside.remove(call)
+            if call.is_probe:
+                self._wait = self._clock.time - call.came_at
+                self._probe = None
+                continue
+            self._admission.leave(False)
+            if self._clock.time - call.came_at <= DEADLINE_SECONDS:
+                outcome.good[call.priority] += 1
+
+    def _look(self, outcome: Outcome) -> None:
+        wait = self._wait if self._probe is None else self._clock.time - self._probe.came_at
+        self._admission.observe(min(wait, TIMEOUT_SECONDS))
+        outcome.limits.append(self._admission.limit)
+        if self._probe is None:
+            self._probe = Call(self._clock.time, Priority.CRITICAL, is_probe=True)
+            self._core.append(self._probe)
