@@ -109,9 +109,7 @@ class Requests:
         """A request of that method."""
         if method == "ReportPositions":
             return self.report(self._random.randrange(len(self._batches)))
-        return self._random.choice(
-            self._points if method == "NearbyDrivers" else self._watched
-        )
+        return self._random.choice(self._points if method == "NearbyDrivers" else self._watched)
 
     @property
     def batches(self) -> int:
@@ -156,7 +154,9 @@ async def offer(arguments: argparse.Namespace) -> dict[str, Any]:
     requests = Requests(arguments.seed)
     # One connection is one TCP stream; the edge has a few to each pod.
     channels = [
-        grpc.aio.insecure_channel(arguments.target, options=(("grpc.use_local_subchannel_pool", 1),))
+        grpc.aio.insecure_channel(
+            arguments.target, options=(("grpc.use_local_subchannel_pool", 1),)
+        )
         for _ in range(4)
     ]
     methods = {
@@ -201,7 +201,9 @@ async def offer(arguments: argparse.Namespace) -> dict[str, Any]:
             # Also when it is late, others get their turn, or answers would wait for us.
             await asyncio.sleep(0)
         if offset < arguments.warm_up:
-            scratch = asyncio.create_task(ignore(methods, requests, kind, metadata, number, arguments))
+            scratch = asyncio.create_task(
+                ignore(methods, requests, kind, metadata, number, arguments)
+            )
             running.add(scratch)
             scratch.add_done_callback(running.discard)
             continue
@@ -245,9 +247,7 @@ async def ignore(
     """A call of the warm-up: made, and not counted."""
     method = methods[kind.method][number % 4]
     try:
-        await method(
-            requests.of(kind.method), timeout=arguments.deadline, metadata=metadata[kind]
-        )
+        await method(requests.of(kind.method), timeout=arguments.deadline, metadata=metadata[kind])
     except grpc.aio.AioRpcError:
         return
 

@@ -36,13 +36,16 @@ from hailstorm.runtime.errors import (
     UnimplementedError,
     error_from_rpc,
 )
-from hailstorm.runtime.priority import Priority, priority_from
+from hailstorm.runtime.priority import PRIORITIES_BY_WORD, PRIORITY_KEY, Priority
 from hailstorm.runtime.statuses import text_of, trailers_of
 from hailstorm.runtime.telemetry import ServerMetrics
 
 # Asked for twice a second by every balancer, and open for ever: neither must
 # keep a draining server awake, be shed, or fill the metrics.
 INFRASTRUCTURE_PREFIXES: Final = ("/grpc.health.", "/grpc.reflection.")
+
+# Of the process's own calls at its own door; see `door`.
+KNOCK_KEY: Final = "x-hailstorm-knock"
 
 # A call with less time left is answered too late whatever it asks: a turn of the
 # event loop and the way back take about this long on an idle machine.
@@ -52,6 +55,13 @@ _log = logging.getLogger(__name__)
 
 # Of the call at the door, for its handler, which runs in the same task.
 _priority: contextvars.ContextVar[Priority] = contextvars.ContextVar("priority")
+
+
+async def _answer_knock(_requests: Any, _context: Any) -> bytes:
+    return b""
+
+
+_ANSWERING_KNOCKS: Final = grpc.stream_unary_rpc_method_handler(_answer_knock)
 
 
 class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -73,6 +83,18 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._metrics = metrics
         self._priorities = {} if priorities is None else priorities
         self._wrapped: dict[str, tuple[_Method, Any]] = {}
+        self._knock: str | None = None
+        self._called: set[str] = set()
+
+    def expect_knocks(self, token: str) -> str:
+        """Answer calls that bring `token` at the door; returns it."""
+        self._knock = token
+        return token
+
+    def take_called(self) -> set[str]:
+        """The methods that others have called since the last time this was asked."""
+        called, self._called = self._called, set()
+        return called
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
@@ -86,9 +108,13 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 return handler
             wrapped = self._wrapped[method] = self._wrap(method, handler)
         counted, serving = wrapped
-        priority = priority_from(handler_call_details.invocation_metadata)
-        if priority is None:
-            priority = counted.priority
+        priority = counted.priority
+        for key, value in handler_call_details.invocation_metadata or ():
+            if key == PRIORITY_KEY:
+                priority = PRIORITIES_BY_WORD.get(value, priority)
+            elif key == KNOCK_KEY and value == self._knock:
+                return _ANSWERING_KNOCKS
+        self._called.add(method)
         _priority.set(priority)
         try:
             self._admission.check(counted.is_stream, priority)

@@ -2,11 +2,11 @@
 How many calls a process takes on: pure deciders, fed by a measurement.
 
 What tells that a process is saturated is how long calls wait before anybody
-looks at them, not how long they take. grpc.aio asks its core for one call a
-turn of the event loop, so an overloaded process holds a handful of calls while
-hundreds wait in the core, unseen: measured at 1.5 times what it could serve, 1
-to 6 calls were in flight, the loop was late by less than 1 ms, and calls waited
-160 ms. Handlers' own times are no better: they differ 20 times from method to
+looks at them, not how long they take. grpc.aio asks its core for one call of
+each method a turn of the event loop, so an overloaded process holds a handful of
+calls while hundreds wait in the core, unseen: measured at 1.2 times what it could
+serve, 1 to 6 calls were in flight, the loop was late by less than 1 ms, and calls
+waited 160 ms. Handlers' own times are no better: they differ 20 times from method to
 method, and rise with a slow store, which fewer calls would not make faster.
 WeChat came to the same signal for the same reasons (Zhou et al., "Overload
 Control for Scaling WeChat Microservices", SoCC 2018, section 4.1).
@@ -81,7 +81,7 @@ class GradientLimit:
     a long overload becomes the overload's own.
     """
 
-    def __init__(self, minimum: int, maximum: int, tolerated_seconds: float) -> None:
+    def __init__(self, minimum: float, maximum: int, tolerated_seconds: float) -> None:
         self._minimum = float(minimum)
         self._maximum = float(maximum)
         self._tolerated = tolerated_seconds

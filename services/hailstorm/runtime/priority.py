@@ -9,7 +9,7 @@ important, whatever the called method is worth by itself.
 """
 
 import enum
-from typing import Any, Final
+from typing import Final
 
 # Believed as it comes; whoever faces the outside must take it off.
 PRIORITY_KEY: Final = "x-hailstorm-priority"
@@ -33,12 +33,4 @@ class Priority(enum.IntEnum):
         return self.name.lower()
 
 
-_BY_WORD: Final = {priority.word: priority for priority in Priority}
-
-
-def priority_from(metadata: Any) -> Priority | None:
-    """The class that the caller gives the call; None when it gives none that is known."""
-    for key, value in metadata or ():
-        if key == PRIORITY_KEY:
-            return _BY_WORD.get(value)
-    return None
+PRIORITIES_BY_WORD: Final = {priority.word: priority for priority in Priority}

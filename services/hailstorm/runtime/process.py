@@ -50,8 +50,8 @@ class ServerSettings:
     )
     min_concurrent: int = setting(
         1,
-        doc="What the gradient leaves of it. 1, as a process that computes more than it waits is "
-        "busy with one call; what it waits for lets the limit grow within a second.",
+        doc="What the gradient leaves of it, for calls of the highest class. 1, as a process that "
+        "has no time to spare is busy with one call.",
         minimum=1,
         maximum=100_000,
     )

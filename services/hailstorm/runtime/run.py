@@ -136,7 +136,8 @@ async def _run(settings: S, start: Callable[[Process[S]], Awaitable[None]]) -> i
     failed = False
     if starting.done() and not (failed := starting.exception() is not None):
         lifecycle.start_task("loop-lag", lambda: _measure_lag(metrics, clock))
-        door = Door(admission, clock, metrics, own_target(settings.server, starting.result()))
+        target = own_target(settings.server, starting.result())
+        door = Door(admission, interceptor, clock, metrics, target)
         metrics.limit.set(admission.limit)
         await lifecycle.serving()
         await server.start()

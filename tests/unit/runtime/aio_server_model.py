@@ -1,10 +1,11 @@
 """
 A grpc.aio server on one core, in simulated time, under calls that come when they come.
 
-It has what decides an overload there. Calls wait in gRPC's core, first come
-first served; each turn of the event loop takes one of them and lets every call
-in progress do one step; a refusal costs a fifth of a small call. The figures
-are those of the location service on the machine of docs/decisions.
+It has what decides an overload there. Calls wait in gRPC's core, in a line for
+each method, first come first served; each turn of the event loop takes one of
+each line and lets every call in progress do one step; a refusal costs a fifth
+of a small call. The figures are those of the location service on the machine of
+docs/decisions/overload-shows-at-the-door.md.
 """
 
 import collections
@@ -45,13 +46,21 @@ class SimulatedClock:
 
 @dataclass
 class Call:
-    """One call; `is_probe` is the process's own."""
+    """One call."""
 
     came_at: float
+    method: str
     priority: Priority
-    is_probe: bool = False
     steps_left: int = STEPS
     asleep_until: float = 0.0
+
+
+@dataclass
+class Knock:
+    """The process's own call, answered at the door."""
+
+    came_at: float
+    answered_at: float | None = None
 
 
 @dataclass
@@ -79,17 +88,17 @@ class AioServer:
         self._admission = admission
         self._clock = clock
         self._random = random.Random(seed)
-        self._core: collections.deque[Call] = collections.deque()
+        self._lines: dict[str, collections.deque[Call | Knock]] = {}
         self._inside: list[Call] = []
-        self._probe: Call | None = None
-        self._wait = 0.0
+        self._knocks: dict[str, Knock] = {}
+        self._called: set[str] = set()
         self._next_look = PERIOD_SECONDS
 
     def run(
         self,
         seconds: float,
         rate: float,
-        mix: dict[Priority, float],
+        mix: dict[tuple[str, Priority], float],
         *,
         store_seconds: float = 0.0005,
         stolen: float = 0.0,
@@ -97,6 +106,7 @@ class AioServer:
         """
         Offer `rate` calls a second for a while; what became of them.
 
+        `mix` has the share of each method and class.
         Each call waits for a store once. `stolen` is the part of the time in
         which somebody else has the core, for STOLEN_SECONDS each time.
         """
@@ -109,9 +119,9 @@ class AioServer:
         due = clock.time + self._random.expovariate(rate)
         while clock.time < end:
             while due <= clock.time:
-                priority = self._random.choices(classes, weights)[0]
+                method, priority = self._random.choices(classes, weights)[0]
                 outcome.offered[priority] += 1
-                self._core.append(Call(due, priority))
+                self._line(method).append(Call(due, method, priority))
                 due += self._random.expovariate(rate)
             if clock.time >= self._next_look:
                 self._look(outcome)
@@ -127,45 +137,53 @@ class AioServer:
                 clock.time = max(before + 1e-6, min([due, self._next_look, end, *sleepers]))
         return outcome
 
+    def _line(self, method: str) -> "collections.deque[Call | Knock]":
+        return self._lines.setdefault(method, collections.deque())
+
     def _accept(self, outcome: Outcome) -> None:
-        while self._core:
-            call = self._core.popleft()
-            if not call.is_probe and self._clock.time - call.came_at > DEADLINE_SECONDS:
-                # The core drops what is out of time, and the loop never hears of it.
-                continue
-            self._clock.time += ACCEPT_SECONDS
-            if not call.is_probe:
+        for line in self._lines.values():
+            while line:
+                call = line.popleft()
+                if isinstance(call, Knock):
+                    self._clock.time += ACCEPT_SECONDS + REFUSE_SECONDS
+                    call.answered_at = self._clock.time
+                    break
+                if self._clock.time - call.came_at > DEADLINE_SECONDS:
+                    # The core drops what is out of time; the loop never hears of it.
+                    continue
+                self._clock.time += ACCEPT_SECONDS
+                self._called.add(call.method)
                 try:
                     self._admission.check(False, call.priority)
                     self._admission.enter(False, call.priority)
+                    self._inside.append(call)
                 except ResourceExhaustedError:
                     self._clock.time += REFUSE_SECONDS
                     outcome.refused[call.priority] += 1
-                    return
-            self._inside.append(call)
-            return
+                break
 
     def _advance(self, outcome: Outcome, store_seconds: float) -> None:
         for call in [c for c in self._inside if c.asleep_until <= self._clock.time]:
             self._clock.time += STEP_SECONDS
             call.steps_left -= 1
-            if call.steps_left == STEPS // 2 and not call.is_probe:
+            if call.steps_left == STEPS // 2:
                 call.asleep_until = self._clock.time + store_seconds
             if call.steps_left > 0:
                 continue
             self._inside.remove(call)
-            if call.is_probe:
-                self._wait = self._clock.time - call.came_at
-                self._probe = None
-                continue
             self._admission.leave(False)
             if self._clock.time - call.came_at <= DEADLINE_SECONDS:
                 outcome.good[call.priority] += 1
 
     def _look(self, outcome: Outcome) -> None:
-        wait = self._wait if self._probe is None else self._clock.time - self._probe.came_at
+        wait = 0.0
+        for method, knock in list(self._knocks.items()):
+            if knock.answered_at is not None:
+                del self._knocks[method]
+            wait = max(wait, (knock.answered_at or self._clock.time) - knock.came_at)
         self._admission.observe(min(wait, TIMEOUT_SECONDS))
         outcome.limits.append(self._admission.limit)
-        if self._probe is None:
-            self._probe = Call(self._clock.time, Priority.CRITICAL, is_probe=True)
-            self._core.append(self._probe)
+        for method in sorted(self._called - self._knocks.keys()):
+            knock = self._knocks[method] = Knock(self._clock.time)
+            self._line(method).append(knock)
+        self._called.clear()

@@ -54,18 +54,19 @@ class Details:
 class Harness:
     """One method called `/a.B/C`, which notes what it saw."""
 
-    def __init__(self, clock: Any, max_concurrent: int = 1) -> None:
+    def __init__(
+        self, clock: Any, max_concurrent: int = 1, priority: Priority = Priority.CRITICAL
+    ) -> None:
         self.registry = CollectorRegistry()
         self.admission = Admission(clock, max_concurrent, max_streams=1)
         self.seen: list[Any] = []
-        self.priorities = {"/a.B/C": Priority.NORMAL}
-        self._interceptor = ServerInterceptor(
-            self.admission, ServerMetrics(self.registry), self.priorities
+        self.interceptor = ServerInterceptor(
+            self.admission, ServerMetrics(self.registry), {"/a.B/C": priority}
         )
 
     async def intercept(self, continuation: Any, details: Details) -> Any:
         """What grpc.aio asks before it reads the request."""
-        return await self._interceptor.intercept_service(continuation, details)
+        return await self.interceptor.intercept_service(continuation, details)
 
     async def call(self, context: Context, method: str = "/a.B/C") -> Any:
         async def handle(request: bytes, _: Any) -> bytes:
@@ -76,7 +77,7 @@ class Harness:
             return grpc.unary_unary_rpc_method_handler(handle, bytes, bytes)
 
         details = Details(method, context.metadata)
-        handler = await self._interceptor.intercept_service(continuation, details)
+        handler = await self.interceptor.intercept_service(continuation, details)
         # A call that is refused at the door is not read, as if it were a stream.
         behaviour = handler.unary_unary or handler.stream_unary
         return await behaviour(b"request", context)
@@ -110,7 +111,7 @@ async def test_call_that_cannot_be_answered_in_time_is_dropped(harness: Harness)
 
 
 async def test_class_of_the_call_goes_before_that_of_its_method(clock: Any) -> None:
-    harness = Harness(clock, max_concurrent=10)
+    harness = Harness(clock, max_concurrent=10, priority=Priority.NORMAL)
     for _ in range(8):
         harness.admission.enter(is_stream=False)
     # Of ten places eight are for NORMAL, which the method is.
@@ -142,11 +143,26 @@ async def test_house_that_fills_while_a_request_is_read_refuses_it_again(
         await handler.unary_unary(b"request", context)
     assert context.aborted == [grpc.StatusCode.RESOURCE_EXHAUSTED]
     assert harness.admission.unary_in_flight == 1
-    assert harness.value("hailstorm_grpc_server_shed_total", priority="normal") == 1
+    assert harness.value("hailstorm_grpc_server_shed_total", priority="critical") == 1
+
+
+async def test_knock_is_answered_at_the_door_and_is_nobodys_call(harness: Harness) -> None:
+    token = harness.interceptor.expect_knocks("sesame")
+    await harness.call(Context(remaining=5.0))
+    assert harness.interceptor.take_called() == {"/a.B/C"}
+    harness.admission.enter(is_stream=False)
+    knock = Context(remaining=5.0, metadata=(("x-hailstorm-knock", token),))
+    assert await harness.call(knock) == b""
+    assert harness.interceptor.take_called() == set()
+    # Who does not know the word is refused like everybody else.
+    stranger = Context(remaining=5.0, metadata=(("x-hailstorm-knock", "open"),))
+    with pytest.raises(Aborted):
+        await harness.call(stranger)
+    assert len(harness.seen) == 1
 
 
 async def test_more_refusals_tell_callers_to_come_later(clock: Any) -> None:
-    harness = Harness(clock, max_concurrent=10)
+    harness = Harness(clock, max_concurrent=10, priority=Priority.NORMAL)
 
     async def pushback_ms() -> int:
         context = Context(remaining=5.0)
@@ -180,7 +196,7 @@ async def test_handler_sees_the_callers_id_and_time(harness: Harness) -> None:
     assert await harness.call(context) == b"answer"
     ((request, metadata, seconds),) = harness.seen
     assert request == b"request"
-    assert metadata == (("x-request-id", "r-1"), ("x-hailstorm-priority", "normal"))
+    assert metadata == (("x-request-id", "r-1"), ("x-hailstorm-priority", "critical"))
     assert 4 < seconds <= 5
     assert harness.value("hailstorm_grpc_server_handled_total", code="OK") == 1
     assert harness.value("hailstorm_grpc_server_seconds_count") == 1

@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from hailstorm.runtime.admission import Admission
+from hailstorm.runtime.admission import LEAST_LIMIT_PART, Admission
 from hailstorm.runtime.limits import CALM, WINDOW, FixedLimit, GradientLimit
 from hailstorm.runtime.priority import Priority
 from unit.runtime.aio_server_model import (
@@ -20,20 +20,26 @@ from unit.runtime.aio_server_model import (
     SimulatedClock,
 )
 
-MIX = {Priority.CRITICAL: 0.2, Priority.NORMAL: 0.3, Priority.SHEDDABLE: 0.5}
+# Looking for a driver is one method with two classes, as in the location service.
+MIX = {
+    ("move", Priority.CRITICAL): 0.2,
+    ("find", Priority.NORMAL): 0.3,
+    ("find", Priority.SHEDDABLE): 0.5,
+}
 MAXIMUM = 256
 TOLERATED = 0.05
 
 
 def new_limit() -> GradientLimit:
-    return GradientLimit(1, MAXIMUM, TOLERATED)
+    return GradientLimit(LEAST_LIMIT_PART, MAXIMUM, TOLERATED)
 
 
 def new_server(seed: int, *, is_fixed: bool = False) -> AioServer:
     print(f"seed {seed}")
     clock = SimulatedClock()
     limit = FixedLimit(MAXIMUM) if is_fixed else new_limit()
-    admission = Admission(clock, MAXIMUM, 10, limit, random.Random(seed).random)
+    draw = random.Random(seed).random
+    admission = Admission(clock, MAXIMUM, 10, limit, draw=draw)
     return AioServer(admission, clock, seed)
 
 
@@ -104,11 +110,13 @@ def test_goodput_is_near_what_refusing_leaves(seed: int, load: float) -> None:
     assert goodput >= 0.85 * best_goodput(load)
 
 
-def test_goodput_collapses_without_the_gradient() -> None:
+def test_crowded_method_is_not_served_at_all_without_the_gradient() -> None:
     """The model's own check: if the fixed limit did as well, it would prove nothing."""
     server = new_server(1, is_fixed=True)
     server.run(2, 1.5 * KNEE, MIX)
-    assert server.run(5, 1.5 * KNEE, MIX).goodput(5) < 0.1 * KNEE
+    outcome = server.run(5, 1.5 * KNEE, MIX)
+    assert outcome.part(Priority.NORMAL) < 0.05
+    assert outcome.refused.total() == 0
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -127,8 +135,17 @@ def test_highest_class_is_never_starved(seed: int) -> None:
     server.run(2, 3 * KNEE, MIX)
     outcome = server.run(5, 3 * KNEE, MIX)
     served = outcome.good[Priority.CRITICAL]
-    assert served >= outcome.good[Priority.SHEDDABLE]
-    assert served >= 0.25 * outcome.offered[Priority.CRITICAL]
+    assert served >= 2 * outcome.good[Priority.SHEDDABLE]
+    assert served >= 0.4 * outcome.offered[Priority.CRITICAL]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_highest_class_alone_is_limited_too(seed: int) -> None:
+    """Let in without any limit it would wait until it is too late, all of it."""
+    server = new_server(seed)
+    server.run(2, 2 * KNEE, {("move", Priority.CRITICAL): 1.0})
+    outcome = server.run(5, 2 * KNEE, {("move", Priority.CRITICAL): 1.0})
+    assert outcome.goodput(5) / KNEE >= 0.75 * best_goodput(2)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
