@@ -24,15 +24,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from open_model import MIX
 
 from integration.processes import SERVICES, ServiceProcess
 from integration.stores import RedisServer
 
+ROOT: Final = Path(__file__).resolve().parents[1]
 SERVER_CORE: Final = 0
 GENERATOR_CORE: Final = 1
 MULTIPLES: Final = (0.5, 1.0, 2.0, 3.0)

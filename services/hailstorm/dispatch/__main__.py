@@ -17,9 +17,7 @@ async def start(process: Process[DispatchSettings]) -> None:
     settings = process.settings
     channel = edge_channel(settings.edge.address)
     process.lifecycle.on_close("edge", channel.close)
-    neighbours = Neighbours(
-        channel, settings.dispatch.call_seconds, settings.dispatch.reply_margin_seconds
-    )
+    neighbours = Neighbours(channel, settings.dispatch, process.clock, process.registry)
     matcher = Matcher(settings.dispatch, neighbours, process.registry)
     process.register(
         dispatch_pb2_grpc.add_DispatchServiceServicer_to_server,

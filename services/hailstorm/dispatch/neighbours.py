@@ -5,7 +5,9 @@ Every call carries the caller's request id and what is left of its deadline. The
 key of each write follows from the trip, so that a dispatch which takes over
 from a dead one, or works beside a slow one, repeats its steps and not more. No
 call is repeated here: Envoy has tried other pods, and the rider has the key.
-So whatever a neighbour suffers from is UNAVAILABLE for the rider.
+So whatever a neighbour suffers from is UNAVAILABLE for the rider. Each has a
+bulkhead and a breaker: a slow location must not take the places of drivers who
+accept, for which only trip is needed.
 """
 
 import logging
@@ -13,10 +15,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import grpc
+from prometheus_client import CollectorRegistry
 
 from hailstorm.dispatch.matching import Candidate
+from hailstorm.dispatch.settings import MatchingSettings
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
 from hailstorm.runtime.calls import outgoing_metadata, remaining_seconds
+from hailstorm.runtime.clock import Clock
+from hailstorm.runtime.dependency import Dependency, DependencyMetrics
 from hailstorm.runtime.errors import (
     AlreadyExistsError,
     DeadlineExceededError,
@@ -25,6 +31,9 @@ from hailstorm.runtime.errors import (
     error_from_rpc,
 )
 from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
+
+LOCATION: Final = "location"
+TRIP: Final = "trip"
 
 # Fewer seconds than a call needs at its fastest: it would only be work for nobody.
 _LEAST_SECONDS: Final = 0.005
@@ -55,11 +64,25 @@ class TripMovedOnError(Exception):
 class Neighbours:
     """Calls to location and trip, in dispatch's words."""
 
-    def __init__(self, channel: Any, call_seconds: float, margin_seconds: float) -> None:
+    def __init__(
+        self, channel: Any, settings: MatchingSettings, clock: Clock, registry: CollectorRegistry
+    ) -> None:
         self._location = location_pb2_grpc.LocationServiceStub(channel)
         self._trip = trip_pb2_grpc.TripServiceStub(channel)
-        self._call_seconds = call_seconds
-        self._margin_seconds = margin_seconds
+        self._call_seconds = settings.call_seconds
+        self._margin_seconds = settings.reply_margin_seconds
+        metrics = DependencyMetrics(registry)
+        self._guards = {
+            name: Dependency(
+                name,
+                clock,
+                metrics,
+                settings.neighbour_max_calls,
+                settings.breaker_failures,
+                settings.breaker_open_seconds,
+            )
+            for name in (LOCATION, TRIP)
+        }
 
     async def create_trip(self, request: Any) -> Any:
         """
@@ -69,6 +92,7 @@ class Neighbours:
         """
         try:
             response = await self._call(
+                TRIP,
                 self._trip.CreateTrip,
                 trip_pb2.CreateTripRequest(
                     idempotency_key=request.idempotency_key,
@@ -85,7 +109,7 @@ class Neighbours:
                     reason="IDEMPOTENCY_KEY_REUSED",
                     metadata={"field": "idempotency_key"},
                 ) from error
-            raise self._explain(error, "trip") from error
+            raise self._explain(error, TRIP) from error
         return response.trip
 
     async def offer_trip(self, trip: Any, driver_ids: Sequence[str], auto_accept: bool) -> Any:
@@ -119,9 +143,9 @@ class Neighbours:
         """The trip as it stands now."""
         request = trip_pb2.GetTripRequest(city_id=trip.city_id, trip_id=trip.trip_id)
         try:
-            return (await self._call(self._trip.GetTrip, request)).trip
+            return (await self._call(TRIP, self._trip.GetTrip, request)).trip
         except grpc.aio.AioRpcError as error:
-            raise self._explain(error, "trip") from error
+            raise self._explain(error, TRIP) from error
 
     async def nearby(self, trip: Any, radius_m: int, at_most: int) -> list[Candidate]:
         """Available drivers around the pickup."""
@@ -129,25 +153,28 @@ class Neighbours:
             city_id=trip.city_id, point=trip.pickup, max_drivers=at_most, max_radius_m=radius_m
         )
         try:
-            response = await self._call(self._location.NearbyDrivers, request)
+            response = await self._call(LOCATION, self._location.NearbyDrivers, request)
         except grpc.aio.AioRpcError as error:
-            raise self._explain(error, "location") from error
+            raise self._explain(error, LOCATION) from error
         return [Candidate(d.driver_id, d.distance_m) for d in response.drivers]
 
     async def _move(self, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
         try:
-            return await self._call(method, request)
+            return await self._call(TRIP, method, request)
         except grpc.aio.AioRpcError as error:
             if error.code() in _MOVED_ON:
                 raise TripMovedOnError from error
-            raise self._explain(error, "trip") from error
+            raise self._explain(error, TRIP) from error
 
-    async def _call(self, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
+    async def _call(
+        self, neighbour: str, method: Callable[..., Awaitable[Any]], request: Any
+    ) -> Any:
         # The whole cap when there is no deadline, hence the margin on both sides.
         left = remaining_seconds(self._call_seconds + self._margin_seconds) - self._margin_seconds
         if left < _LEAST_SECONDS:
             raise DeadlineExceededError("the deadline leaves no time for matching")
-        return await method(request, timeout=left, metadata=outgoing_metadata())
+        with self._guards[neighbour].asking(own_patience=left >= self._call_seconds):
+            return await method(request, timeout=left, metadata=outgoing_metadata())
 
     def _explain(self, error: grpc.aio.AioRpcError, neighbour: str) -> ServiceError:
         code = error.code()

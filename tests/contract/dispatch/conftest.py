@@ -40,6 +40,7 @@ class Heard:
     request: Any
     seconds: float | None
     request_id: str
+    priority: str
 
 
 @dataclass
@@ -59,7 +60,13 @@ class Neighbourhood:
     async def answer(self, method: str, request: Any, context: Any) -> Any:
         ids = dict(context.invocation_metadata())
         self.heard.append(
-            Heard(method, request, context.time_remaining(), str(ids.get("x-request-id", "")))
+            Heard(
+                method,
+                request,
+                context.time_remaining(),
+                str(ids.get("x-request-id", "")),
+                str(ids.get("x-hailstorm-priority", "")),
+            )
         )
         answer = self.answers[method]
         if isinstance(answer, list):
