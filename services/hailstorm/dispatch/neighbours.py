@@ -30,6 +30,7 @@ from hailstorm.runtime.errors import (
     UnavailableError,
     error_from_rpc,
 )
+from hailstorm.runtime.priority import Priority
 from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
 
 LOCATION: Final = "location"
@@ -174,7 +175,9 @@ class Neighbours:
         if left < _LEAST_SECONDS:
             raise DeadlineExceededError("the deadline leaves no time for matching")
         with self._guards[neighbour].asking(own_patience=left >= self._call_seconds):
-            return await method(request, timeout=left, metadata=outgoing_metadata())
+            # Also where no call is served: looking for a driver is never a mere view.
+            metadata = outgoing_metadata(Priority.NORMAL)
+            return await method(request, timeout=left, metadata=metadata)
 
     def _explain(self, error: grpc.aio.AioRpcError, neighbour: str) -> ServiceError:
         code = error.code()

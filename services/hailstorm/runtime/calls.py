@@ -80,11 +80,16 @@ def remaining_seconds(at_most: float) -> float:
     return max(0.0, min(at_most, call.deadline - time.monotonic()))
 
 
-def outgoing_metadata() -> tuple[tuple[str, str], ...]:
-    """The metadata for a call made on behalf of this one: the same request id and class."""
+def outgoing_metadata(otherwise: Priority | None = None) -> tuple[tuple[str, str], ...]:
+    """
+    The metadata for a call made on behalf of this one: the same request id and class.
+
+    `otherwise` is the class of what a background task does, on behalf of no
+    call or of many; without it the called method's own class holds.
+    """
     call = _current.get()
     if call is None:
-        return ()
+        return () if otherwise is None else ((PRIORITY_KEY, otherwise.word),)
     if call.priority is None:
         return ((REQUEST_ID_KEY, call.request_id),)
     return ((REQUEST_ID_KEY, call.request_id), (PRIORITY_KEY, call.priority.word))

@@ -40,9 +40,9 @@ def house(clock: Any) -> House:
 
 
 def test_full_bulkhead_refuses_at_once_and_has_room_again(house: House) -> None:
-    with house.trip.asking(True), house.trip.asking(True):
-        with pytest.raises(UnavailableError, match="2 calls wait for trip"):
-            house.call(None)
+    full = pytest.raises(UnavailableError, match="2 calls wait for trip")
+    with house.trip.asking(True), house.trip.asking(True), full:
+        house.call(None)
     house.call(None)
     assert house.refused("full") == 1
 
@@ -77,9 +77,8 @@ async def test_one_caller_finds_out_whether_it_is_back(house: House, clock: Any)
     for _ in range(3):
         house.fail(grpc.StatusCode.UNAVAILABLE)
     await clock.run(0.25)
-    with house.trip.asking(True):
-        with pytest.raises(UnavailableError):
-            house.call(None)
+    with house.trip.asking(True), pytest.raises(UnavailableError):
+        house.call(None)
     house.call(None)
 
 
