@@ -37,6 +37,7 @@ LEAST_LIMIT_PART: Final = 0.25
 # load the more of them there are; 1 / (part that is served) keeps it level.
 LEAST_PUSHBACK_SECONDS: Final = 0.1
 MOST_PUSHBACK_SECONDS: Final = 3.0
+_PUSHBACK_STEP: Final = 1.25
 # Weight of the last measurement's arrivals; ten a second, so it forgets in one.
 _PUSHBACK_SMOOTHING: Final = 0.2
 
@@ -146,7 +147,9 @@ class Admission:
     def pushback_seconds(self, priority: Priority) -> float:
         """When to come again: later, the more of the same class are refused."""
         served = max(1 - self._refused_part[priority], 1e-3)
-        return min(MOST_PUSHBACK_SECONDS, LEAST_PUSHBACK_SECONDS / served)
+        # In steps of a quarter, so that refusals are alike and need not be built anew.
+        step = round(math.log(1 / served) / math.log(_PUSHBACK_STEP))
+        return min(MOST_PUSHBACK_SECONDS, LEAST_PUSHBACK_SECONDS * _PUSHBACK_STEP**step)
 
     def _room_of(self, priority: Priority) -> float:
         limit = self._limit.value

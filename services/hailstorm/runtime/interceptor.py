@@ -37,7 +37,7 @@ from hailstorm.runtime.errors import (
     error_from_rpc,
 )
 from hailstorm.runtime.priority import PRIORITIES_BY_WORD, PRIORITY_KEY, Priority
-from hailstorm.runtime.statuses import text_of, trailers_of
+from hailstorm.runtime.statuses import text_of, trailers_of, trailers_of_refusal
 from hailstorm.runtime.telemetry import ServerMetrics
 
 # Asked for twice a second by every balancer, and open for ever: neither must
@@ -159,6 +159,9 @@ class _Method:
         self._metrics = metrics
         self._seconds = metrics.seconds.labels(method=name)
         self._gauge = metrics.streams if self.is_stream else metrics.in_flight
+        self._handled_as_shed = metrics.handled.labels(
+            method=name, code=ResourceExhaustedError.code.name
+        )
         # All classes from the start: a series that appears late looks like a jump.
         self._shed = {p: metrics.shed.labels(method=name, priority=p.word) for p in Priority}
         self._class_gauges = {p: metrics.class_in_flight.labels(priority=p.word) for p in Priority}
@@ -168,8 +171,8 @@ class _Method:
 
         async def refuse(_requests: Any, context: Any) -> None:
             self._shed[priority].inc()
-            self._count(refusal.code)
-            await self._refuse(context, refusal)
+            self._handled_as_shed.inc()
+            await context.abort(refusal.code, refusal.message, trailers_of_refusal(refusal))
 
         # grpc.aio reads the request of a method that takes one before it calls
         # the handler, and leaves a stream of requests to the handler.
