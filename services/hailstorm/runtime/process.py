@@ -56,10 +56,11 @@ class ServerSettings:
         maximum=100_000,
     )
     max_wait_milliseconds: int = setting(
-        50,
+        100,
         doc="Milliseconds that calls may wait for their turn before the gradient lowers the limit; "
-        "an idle process has 1 to 3. A pod of half a core stands still for 50 of each 100 ms "
-        "whenever it works, and that is no overload. A fifth of what a caller waits.",
+        "an idle process has 1 to 3. At the knee callers wait 50 and all are served; refusing "
+        "some of them then cost more calls than it saved (measured). Also, a pod of half a core "
+        "stands still for 50 of each 100 ms whenever it works, and that is no overload.",
         minimum=1,
         maximum=10_000,
     )
