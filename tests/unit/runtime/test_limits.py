@@ -27,7 +27,7 @@ MIX = {
     ("find", Priority.SHEDDABLE): 0.5,
 }
 MAXIMUM = 256
-TOLERATED = 0.1
+TOLERATED = 0.05
 
 
 def new_limit() -> GradientLimit:
