@@ -55,7 +55,7 @@ class MatchingSettings:
         maximum=5,
     )
     neighbour_max_calls: int = setting(
-        128,
+        160,
         doc="Calls to one neighbour at a time; more are refused. Half of server.max_concurrent, so "
         "that one that does not answer leaves the other half to who does not need it.",
         minimum=1,

@@ -42,9 +42,10 @@ class ServerSettings:
         "leaves it at max_concurrent, which an overloaded process never gets near.",
     )
     max_concurrent: int = setting(
-        256,
+        320,
         doc="Unary calls in flight above which calls are shed with RESOURCE_EXHAUSTED. By Little's "
-        "law 256 is one core's 5,000 calls/s (measured) at 50 ms each; more only queue.",
+        "law 256 is one core's 5,000 calls/s (measured) at 50 ms each; more only queue. That many "
+        "may begin something (80 %), the rest is for what was begun.",
         minimum=1,
         maximum=100_000,
     )
