@@ -11,31 +11,44 @@ from typing import Any
 import grpc
 from prometheus_client import CollectorRegistry
 
-from hailstorm.runtime.admission import Admission
+from hailstorm.runtime.admission import build_admission
 from hailstorm.runtime.clock import SystemClock
+from hailstorm.runtime.flags import FixedFlags, Flags
 from hailstorm.runtime.health import Health
 from hailstorm.runtime.interceptor import ServerInterceptor
 from hailstorm.runtime.lifecycle import Lifecycle
+from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.run import Process
 from hailstorm.runtime.server import build_server
 from hailstorm.runtime.telemetry import ServerMetrics
 
 
 class InProcessService:
-    """`hailstorm.<name>` with `settings`, on a free port of the loopback."""
+    """`hailstorm.<name>` with `settings` and `flags`, on a free port of the loopback."""
 
-    def __init__(self, name: str, settings: Any) -> None:
+    def __init__(self, name: str, settings: Any, flags: Flags | None = None) -> None:
         self.settings = settings
         self.registry = CollectorRegistry()
         clock = SystemClock()
-        admission = Admission(clock, settings.server.max_concurrent, settings.server.max_streams)
+        admission = build_admission(settings.server, clock)
         metrics = ServerMetrics(self.registry)
         self.lifecycle = Lifecycle(settings.lifecycle, clock, admission)
-        self.server = build_server(settings.server, ServerInterceptor(admission, metrics))
+        priorities: dict[str, Priority] = {}
+        interceptor = ServerInterceptor(admission, metrics, priorities)
+        self.server = build_server(settings.server, interceptor)
         self.health = Health()
         self.health.add_to(self.server)
         self.lifecycle.on_state(self.health.show)
-        self._process = Process(settings, self.lifecycle, self.registry, clock, self.server, [])
+        self._process = Process(
+            settings,
+            self.lifecycle,
+            self.registry,
+            clock,
+            self.server,
+            [],
+            priorities,
+            flags or FixedFlags(),
+        )
         self._start = importlib.import_module(f"hailstorm.{name}.__main__").start
         self._is_stopped = False
         self.port = 0

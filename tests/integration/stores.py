@@ -69,6 +69,11 @@ class RedisServer:
             )
         wait_until(lambda: self.command("PING") == b"+PONG", "redis answers")
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "redis is not running"
+        return self._process.pid
+
     def command(self, *words: str) -> bytes:
         """The first line of the answer to one command; b"" when nobody answers."""
         request = b"".join(

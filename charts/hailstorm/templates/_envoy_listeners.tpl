@@ -45,6 +45,10 @@ local_reply_config:
 route_config:
   name: {{ ternary "public" "internal" .public }}
   validate_clusters: true
+  {{- if .public }}
+  # Services say by it what their calls are worth; outside everybody would say "critical".
+  request_headers_to_remove: [x-hailstorm-priority]
+  {{- end }}
   response_headers_to_add:
     # Which pod answered: drills put every failure to a pod by it.
     - header: {key: x-hailstorm-upstream, value: "%UPSTREAM_REMOTE_ADDRESS%"}

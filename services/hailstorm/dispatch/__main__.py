@@ -11,7 +11,7 @@ from hailstorm.dispatch.matcher import Matcher
 from hailstorm.dispatch.neighbours import Neighbours
 from hailstorm.dispatch.quotes import Quotes
 from hailstorm.dispatch.searches import Searches
-from hailstorm.dispatch.servicer import SERVICE_NAME, DispatchServicer
+from hailstorm.dispatch.servicer import PRIORITIES, SERVICE_NAME, DispatchServicer
 from hailstorm.dispatch.settings import DispatchSettings, QuoteSettings
 from hailstorm.dispatch.v1 import dispatch_pb2_grpc
 from hailstorm.dispatch.watches import OfferWatches
@@ -28,9 +28,7 @@ async def start(process: Process[DispatchSettings]) -> None:
     lifecycle, flags = process.lifecycle, process.flags
     channel = edge_channel(settings.edge.address)
     lifecycle.on_close("edge", channel.close)
-    neighbours = Neighbours(
-        channel, settings.dispatch.call_seconds, settings.dispatch.reply_margin_seconds
-    )
+    neighbours = Neighbours(channel, settings.dispatch, clock, registry)
     batcher = Batcher(settings.batch, clock, flags, registry)
     matcher = Matcher(settings.dispatch, neighbours, batcher, registry)
     market = Market(
@@ -51,6 +49,7 @@ async def start(process: Process[DispatchSettings]) -> None:
         dispatch_pb2_grpc.add_DispatchServiceServicer_to_server,
         DispatchServicer(matcher, neighbours, market, quotes, watches, searches.wake),
         SERVICE_NAME,
+        PRIORITIES,
     )
 
 

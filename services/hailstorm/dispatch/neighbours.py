@@ -5,7 +5,9 @@ Every call carries the caller's request id and what is left of its deadline. The
 key of each write follows from the trip, so that a dispatch which takes over
 from a dead one, or works beside a slow one, repeats its steps and not more. No
 call is repeated here: Envoy has tried other pods, and the rider has the key.
-So whatever a neighbour suffers from is UNAVAILABLE for the rider.
+So whatever a neighbour suffers from is UNAVAILABLE for the rider. Each has a
+bulkhead and a breaker: a slow location must not take the places of drivers who
+accept, for which only trip is needed.
 """
 
 import datetime as dt
@@ -15,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import grpc
+from prometheus_client import CollectorRegistry
 
 from hailstorm.dispatch.errors import (
     NeighbourUnavailableError,
@@ -22,8 +25,11 @@ from hailstorm.dispatch.errors import (
     OfferOverError,
 )
 from hailstorm.dispatch.matching import Candidate
+from hailstorm.dispatch.settings import MatchingSettings
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
 from hailstorm.runtime.calls import outgoing_metadata, remaining_seconds
+from hailstorm.runtime.clock import Clock
+from hailstorm.runtime.dependency import Dependency, DependencyMetrics
 from hailstorm.runtime.errors import (
     AlreadyExistsError,
     DeadlineExceededError,
@@ -32,8 +38,15 @@ from hailstorm.runtime.errors import (
     ServiceError,
     error_from_rpc,
 )
+from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.statuses import reason_of
 from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
+
+LOCATION: Final = "location"
+TRIP: Final = "trip"
+# Trip as well, with a bulkhead and a breaker of its own: a count that fails must
+# not keep riders from a trip that serves them.
+COUNTS: Final = "trip-counts"
 
 # Fewer seconds than a call needs at its fastest: it would only be work for nobody.
 _LEAST_SECONDS: Final = 0.005
@@ -63,11 +76,25 @@ class TripMovedOnError(Exception):
 class Neighbours:
     """Calls to location and trip, in dispatch's words."""
 
-    def __init__(self, channel: Any, call_seconds: float, margin_seconds: float) -> None:
+    def __init__(
+        self, channel: Any, settings: MatchingSettings, clock: Clock, registry: CollectorRegistry
+    ) -> None:
         self._location = location_pb2_grpc.LocationServiceStub(channel)
         self._trip = trip_pb2_grpc.TripServiceStub(channel)
-        self._call_seconds = call_seconds
-        self._margin_seconds = margin_seconds
+        self._call_seconds = settings.call_seconds
+        self._margin_seconds = settings.reply_margin_seconds
+        metrics = DependencyMetrics(registry)
+        self._guards = {
+            name: Dependency(
+                name,
+                clock,
+                metrics,
+                settings.neighbour_max_calls,
+                settings.breaker_failures,
+                settings.breaker_open_seconds,
+            )
+            for name in (LOCATION, TRIP, COUNTS)
+        }
 
     async def create_trip(self, request: Any, surge_multiplier: float) -> Any:
         """
@@ -87,7 +114,7 @@ class Neighbours:
         if request.HasField("quote_id"):
             wish.quote_id = request.quote_id
         try:
-            response = await self._call(self._trip.CreateTrip, wish)
+            response = await self._call(TRIP, self._trip.CreateTrip, wish)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.ALREADY_EXISTS:
                 raise AlreadyExistsError(
@@ -97,7 +124,7 @@ class Neighbours:
                 ) from error
             if (refusal := _REFUSALS.get(error.code())) is not None:
                 raise refusal(error.details() or "refused", reason=reason_of(error)) from error
-            raise self._explain(error, "trip") from error
+            raise self._explain(error, TRIP) from error
         return response.trip
 
     async def offer_trip(self, trip: Any, driver_ids: Sequence[str], auto_accept: bool) -> Any:
@@ -134,7 +161,7 @@ class Neighbours:
     async def get_trip(self, trip: Any) -> Any:
         """The trip as it stands now."""
         request = trip_pb2.GetTripRequest(city_id=trip.city_id, trip_id=trip.trip_id)
-        return (await self._read(self._trip.GetTrip, request, "trip")).trip
+        return (await self._read(TRIP, self._trip.GetTrip, request)).trip
 
     async def nearby(self, trip: Any, radius_m: int, at_most: int) -> list[Candidate]:
         """Available drivers around the pickup."""
@@ -147,7 +174,7 @@ class Neighbours:
         request = location_pb2.NearbyDriversRequest(
             city_id=city_id, point=point, max_drivers=at_most, max_radius_m=radius_m
         )
-        response = await self._read(self._location.NearbyDrivers, request, "location")
+        response = await self._read(LOCATION, self._location.NearbyDrivers, request)
         return [Candidate(d.driver_id, d.distance_m) for d in response.drivers]
 
     async def answer_offer(self, city_id: str, offer_id: str, driver_id: str, accept: bool) -> Any:
@@ -167,13 +194,13 @@ class Neighbours:
             accept=accept,
         )
         try:
-            return (await self._call(self._trip.AnswerOffer, request)).trip
+            return (await self._call(TRIP, self._trip.AnswerOffer, request)).trip
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise OfferNotFoundError(offer_id, driver_id) from error
             if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
                 raise OfferOverError(error.details() or f"offer {offer_id} is over") from error
-            raise self._explain(error, "trip") from error
+            raise self._explain(error, TRIP) from error
 
     async def list_offers(
         self, city_id: str, driver_ids: Sequence[str], known_offer_ids: Sequence[str]
@@ -182,7 +209,7 @@ class Neighbours:
         request = trip_pb2.ListOffersRequest(
             city_id=city_id, driver_ids=driver_ids, known_offer_ids=known_offer_ids
         )
-        return await self._read(self._trip.ListOffers, request, "trip")
+        return await self._read(TRIP, self._trip.ListOffers, request)
 
     async def claim_searches(self, at_most: int, lease: float, min_age: float) -> Sequence[Any]:
         """Up to `at_most` ClaimedSearches, this process's for `lease` seconds."""
@@ -190,7 +217,7 @@ class Neighbours:
         request.lease.FromTimedelta(dt.timedelta(seconds=lease))
         request.min_age.FromTimedelta(dt.timedelta(seconds=min_age))
         searches: Sequence[Any] = (
-            await self._read(self._trip.ClaimSearches, request, "trip")
+            await self._read(TRIP, self._trip.ClaimSearches, request)
         ).searches
         return searches
 
@@ -198,29 +225,36 @@ class Neighbours:
         """The RequestCounts of the last `window_seconds`, of all cities."""
         request = trip_pb2.CountRequestsRequest()
         request.window.FromTimedelta(dt.timedelta(seconds=window_seconds))
-        counts: Sequence[Any] = (await self._read(self._trip.CountRequests, request, "trip")).counts
+        counts: Sequence[Any] = (await self._read(COUNTS, self._trip.CountRequests, request)).counts
         return counts
 
-    async def _read(self, method: Callable[..., Awaitable[Any]], request: Any, who: str) -> Any:
+    async def _read(
+        self, neighbour: str, method: Callable[..., Awaitable[Any]], request: Any
+    ) -> Any:
         try:
-            return await self._call(method, request)
+            return await self._call(neighbour, method, request)
         except grpc.aio.AioRpcError as error:
-            raise self._explain(error, who) from error
+            raise self._explain(error, neighbour) from error
 
     async def _move(self, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
         try:
-            return await self._call(method, request)
+            return await self._call(TRIP, method, request)
         except grpc.aio.AioRpcError as error:
             if error.code() in _MOVED_ON:
                 raise TripMovedOnError from error
-            raise self._explain(error, "trip") from error
+            raise self._explain(error, TRIP) from error
 
-    async def _call(self, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
+    async def _call(
+        self, neighbour: str, method: Callable[..., Awaitable[Any]], request: Any
+    ) -> Any:
         # The whole cap when there is no deadline, hence the margin on both sides.
         left = remaining_seconds(self._call_seconds + self._margin_seconds) - self._margin_seconds
         if left < _LEAST_SECONDS:
             raise DeadlineExceededError("the deadline leaves no time for matching")
-        return await method(request, timeout=left, metadata=outgoing_metadata())
+        with self._guards[neighbour].asking(own_patience=left >= self._call_seconds):
+            # Also where no call is served: looking for a driver is never a mere view.
+            metadata = outgoing_metadata(Priority.NORMAL)
+            return await method(request, timeout=left, metadata=metadata)
 
     def _explain(self, error: grpc.aio.AioRpcError, neighbour: str) -> ServiceError:
         code = error.code()

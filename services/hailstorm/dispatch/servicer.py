@@ -12,9 +12,19 @@ from hailstorm.dispatch.quotes import Quotes, Terms
 from hailstorm.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
 from hailstorm.dispatch.watches import MAX_DRIVERS, OfferWatches
 from hailstorm.runtime.calls import log_fields
+from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.violations import Violations
 
 SERVICE_NAME: Final = "hailstorm.dispatch.v1.DispatchService"
+
+PRIORITIES: Final = {
+    # A rider and a driver wait for each other: the offer runs out meanwhile.
+    "AcceptOffer": Priority.CRITICAL,
+    "DeclineOffer": Priority.CRITICAL,
+    "WatchOffers": Priority.CRITICAL,
+    "RequestTrip": Priority.NORMAL,
+    "GetQuote": Priority.SHEDDABLE,
+}
 
 
 class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):

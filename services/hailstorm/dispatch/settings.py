@@ -68,6 +68,26 @@ class MatchingSettings:
         minimum=0,
         maximum=5,
     )
+    neighbour_max_calls: int = setting(
+        160,
+        doc="Calls to one neighbour at a time; more are refused. Half of server.max_concurrent, so "
+        "that one that does not answer leaves the other half to who does not need it.",
+        minimum=1,
+        maximum=100_000,
+    )
+    breaker_failures: int = setting(
+        8,
+        doc="Failures in a row after which a neighbour is not asked for a moment. Each has been "
+        "tried on five pods by the edge; a killed pod's calls are fewer. A guess.",
+        minimum=1,
+        maximum=1000,
+    )
+    breaker_open_seconds: float = setting(
+        0.25,
+        doc="Seconds for which it is not asked; then by one caller, until it answers.",
+        minimum=0.01,
+        maximum=60,
+    )
 
 
 @dataclass(frozen=True, slots=True)

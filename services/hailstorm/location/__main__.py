@@ -5,7 +5,7 @@ import os
 from hailstorm.location.drivers import Drivers
 from hailstorm.location.flags import FLAGS
 from hailstorm.location.index import build_switch
-from hailstorm.location.servicer import SERVICE_NAME, LocationServicer
+from hailstorm.location.servicer import PRIORITIES, SERVICE_NAME, LocationServicer
 from hailstorm.location.settings import LocationSettings
 from hailstorm.location.store import Store
 from hailstorm.location.v1 import location_pb2_grpc
@@ -24,6 +24,7 @@ async def start(process: Process[LocationSettings]) -> None:
         location_pb2_grpc.add_LocationServiceServicer_to_server,
         LocationServicer(drivers, process.registry),
         SERVICE_NAME,
+        PRIORITIES,
     )
 
 

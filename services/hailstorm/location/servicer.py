@@ -12,9 +12,21 @@ from prometheus_client import CollectorRegistry, Counter
 from hailstorm.location.drivers import Drivers
 from hailstorm.location.positions import Fix, Ping, Refusal
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
+from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.violations import Violations
 
 SERVICE_NAME: Final = "hailstorm.location.v1.LocationService"
+
+PRIORITIES: Final = {
+    # A batch that is refused is overtaken by the next beat, but after three of
+    # them nobody finds these drivers any more.
+    "ReportPositions": Priority.NORMAL,
+    # The cars on a rider's map. Dispatch asks with the class of the request that
+    # it looks for a driver for.
+    "NearbyDrivers": Priority.SHEDDABLE,
+    # Where the driver of a watched trip is, asked again a second later.
+    "BatchGetPositions": Priority.NORMAL,
+}
 
 # As the proto says.
 MAX_BATCH: Final = 500

@@ -25,9 +25,9 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
-    TimeoutError,
     TryAgainError,
 )
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from hailstorm.location.cluster import Address, Cluster
 from hailstorm.location.commands import Command, Script, StoreUnavailableError
@@ -55,7 +55,7 @@ _AWAY: Final = (
     OutOfMemoryError,
     OSError,
     ReadOnlyError,
-    TimeoutError,
+    RedisTimeoutError,
     TryAgainError,
 )
 
@@ -212,6 +212,11 @@ class Server:
             async with patiently(seconds):
                 results = await self._attempt(commands, attempts)
         except _AWAY as error:
+            if isinstance(error, TimeoutError) and seconds < self._settings.timeout_seconds:
+                # The caller had little time; that says nothing about Redis. Taken
+                # for an outage it opened the breaker of every overloaded process.
+                self._breaker.gave_up()
+                raise DeadlineExceededError("the position store did not answer in time") from error
             self._breaker.failed()
             self._metrics.failures.labels(kind=kind).inc()
             self._note(False, error)

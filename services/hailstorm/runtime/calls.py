@@ -2,13 +2,15 @@
 The call that is being served: its id, its deadline, and what logs say about it.
 
 It lives in a context variable, so a log line from deep inside a store names the
-request, and a call made on the way takes over its id and what is left of its
-time: work that nobody waits for any more must not be started further down.
+request, and a call made on the way takes over its id, its class and what is left
+of its time: work that nobody waits for any more must not be started further down.
 """
 
 import contextvars
 import time
 from typing import Any, Final
+
+from hailstorm.runtime.priority import PRIORITY_KEY, Priority
 
 REQUEST_ID_KEY: Final = "x-request-id"
 
@@ -24,16 +26,24 @@ class Call:
         method: full name, as in /package.Service/Method.
         request_id: the caller's, or one made here.
         deadline: monotonic seconds at which the caller stops waiting; None is never.
+        priority: its class, which calls made on its behalf take over.
         request: the request message, for the log fields it carries.
         fields: what else log lines of this call shall say.
     """
 
-    __slots__ = ("deadline", "fields", "method", "request", "request_id")
+    __slots__ = ("deadline", "fields", "method", "priority", "request", "request_id")
 
-    def __init__(self, method: str, request_id: str, deadline: float | None) -> None:
+    def __init__(
+        self,
+        method: str,
+        request_id: str,
+        deadline: float | None,
+        priority: Priority | None = None,
+    ) -> None:
         self.method = method
         self.request_id = request_id
         self.deadline = deadline
+        self.priority = priority
         self.request: Any = None
         self.fields: dict[str, str] = {}
 
@@ -70,10 +80,19 @@ def remaining_seconds(at_most: float) -> float:
     return max(0.0, min(at_most, call.deadline - time.monotonic()))
 
 
-def outgoing_metadata() -> tuple[tuple[str, str], ...]:
-    """The metadata for a call made on behalf of this one: the same request id."""
+def outgoing_metadata(otherwise: Priority | None = None) -> tuple[tuple[str, str], ...]:
+    """
+    The metadata for a call made on behalf of this one: the same request id and class.
+
+    `otherwise` is the class of what a background task does, on behalf of no
+    call or of many; without it the called method's own class holds.
+    """
     call = _current.get()
-    return () if call is None else ((REQUEST_ID_KEY, call.request_id),)
+    if call is None:
+        return () if otherwise is None else ((PRIORITY_KEY, otherwise.word),)
+    if call.priority is None:
+        return ((REQUEST_ID_KEY, call.request_id),)
+    return ((REQUEST_ID_KEY, call.request_id), (PRIORITY_KEY, call.priority.word))
 
 
 def request_id_from(metadata: Any) -> str:

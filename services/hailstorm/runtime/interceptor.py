@@ -1,8 +1,12 @@
 """
 What happens around every handler, in one place and in this order.
 
-    arrive -> take the ids -> admit or shed -> drop if expired -> parse -> handle
+    arrive -> shed if there is no room for its class -> read the request
+           -> take the ids -> enter -> drop if expired -> parse -> handle
            -> say what went wrong, with details -> leave -> count
+
+A call is shed before its request is read: 0.14 ms of CPU instead of 0.18
+(measured), of what may be several calls refused for each that is served.
 
 It is one interceptor rather than six, because each costs every call an extra
 coroutine, and their order is the point. Requests are parsed and answers are
@@ -12,9 +16,10 @@ caller nothing and which its retry policy must not retry.
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import grpc
@@ -31,23 +36,65 @@ from hailstorm.runtime.errors import (
     UnimplementedError,
     error_from_rpc,
 )
-from hailstorm.runtime.statuses import text_of, trailers_of
+from hailstorm.runtime.priority import PRIORITIES_BY_WORD, PRIORITY_KEY, Priority
+from hailstorm.runtime.statuses import text_of, trailers_of, trailers_of_refusal
 from hailstorm.runtime.telemetry import ServerMetrics
 
 # Asked for twice a second by every balancer, and open for ever: neither must
 # keep a draining server awake, be shed, or fill the metrics.
 INFRASTRUCTURE_PREFIXES: Final = ("/grpc.health.", "/grpc.reflection.")
 
+# Of the process's own calls at its own door; see `door`.
+KNOCK_KEY: Final = "x-hailstorm-knock"
+
+# A call with less time left is answered too late whatever it asks: a turn of the
+# event loop and the way back take about this long on an idle machine.
+LEAST_SECONDS: Final = 0.002
+
 _log = logging.getLogger(__name__)
+
+# Of the call at the door, for its handler, which runs in the same task.
+_priority: contextvars.ContextVar[Priority] = contextvars.ContextVar("priority")
+
+
+async def _answer_knock(_requests: Any, _context: Any) -> bytes:
+    return b""
+
+
+_ANSWERING_KNOCKS: Final = grpc.stream_unary_rpc_method_handler(_answer_knock)
 
 
 class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Wraps each method once, on its first call."""
+    """
+    Wraps each method once, on its first call.
 
-    def __init__(self, admission: Admission, metrics: ServerMetrics) -> None:
+    `priorities` holds the class of each method by its full name, and may grow
+    until the server starts. A call's own class, from its metadata, goes first;
+    a method of which nothing is said is CRITICAL.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        metrics: ServerMetrics,
+        priorities: Mapping[str, Priority] | None = None,
+    ) -> None:
         self._admission = admission
         self._metrics = metrics
-        self._wrapped: dict[str, Any] = {}
+        self._priorities = {} if priorities is None else priorities
+        self._wrapped: dict[str, tuple[_Method, Any]] = {}
+        self._knock: str | None = None
+        self._called: set[str] = set()
+
+    def expect_knocks(self, token: str) -> str:
+        """Answer calls that bring `token` at the door; returns it."""
+        self._knock = token
+        return token
+
+    def take_called(self) -> set[str]:
+        """The methods that others have called since the last time this was asked."""
+        called, self._called = self._called, set()
+        return called
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
@@ -60,32 +107,76 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 # Not remembered: names that nobody serves are without number.
                 return handler
             wrapped = self._wrapped[method] = self._wrap(method, handler)
-        return wrapped
+        counted, serving = wrapped
+        priority = counted.priority
+        for key, value in handler_call_details.invocation_metadata or ():
+            if key == PRIORITY_KEY:
+                priority = PRIORITIES_BY_WORD.get(value, priority)
+            elif key == KNOCK_KEY and value == self._knock:
+                return _ANSWERING_KNOCKS
+        self._called.add(method)
+        _priority.set(priority)
+        try:
+            self._admission.check(counted.is_stream, priority)
+        except ResourceExhaustedError as refusal:
+            return counted.refusing(refusal, priority)
+        return serving
 
-    def _wrap(self, method: str, handler: Any) -> Any:
+    def _wrap(self, method: str, handler: Any) -> "tuple[_Method, Any]":
         if handler.request_streaming:
             raise TypeError(f"{method}: streams of requests are not served here")
-        counted = _Method(method, handler, self._admission, self._metrics)
+        priority = self._priorities.get(method, Priority.CRITICAL)
+        counted = _Method(method, handler, self._admission, self._metrics, priority)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(counted.serve_stream)
-        return grpc.unary_unary_rpc_method_handler(counted.serve_unary)
+            return counted, grpc.unary_stream_rpc_method_handler(counted.serve_stream)
+        return counted, grpc.unary_unary_rpc_method_handler(counted.serve_unary)
 
 
 class _Method:
-    """One method: its handler, its codec, and its children of the metrics."""
+    """
+    One method: its handler, its codec, and its children of the metrics.
+
+    Attributes:
+        priority: the class of a call that brings none.
+        is_stream: whether it answers with a stream.
+    """
 
     def __init__(
-        self, name: str, handler: Any, admission: Admission, metrics: ServerMetrics
+        self,
+        name: str,
+        handler: Any,
+        admission: Admission,
+        metrics: ServerMetrics,
+        priority: Priority,
     ) -> None:
         self._name = name
+        self.priority = priority
         self._parse = handler.request_deserializer
         self._serialise = handler.response_serializer
         self._handle = handler.unary_stream if handler.response_streaming else handler.unary_unary
-        self._is_stream = bool(handler.response_streaming)
+        self.is_stream = bool(handler.response_streaming)
         self._admission = admission
         self._metrics = metrics
         self._seconds = metrics.seconds.labels(method=name)
-        self._gauge = metrics.streams if self._is_stream else metrics.in_flight
+        self._gauge = metrics.streams if self.is_stream else metrics.in_flight
+        self._handled_as_shed = metrics.handled.labels(
+            method=name, code=ResourceExhaustedError.code.name
+        )
+        # All classes from the start: a series that appears late looks like a jump.
+        self._shed = {p: metrics.shed.labels(method=name, priority=p.word) for p in Priority}
+        self._class_gauges = {p: metrics.class_in_flight.labels(priority=p.word) for p in Priority}
+
+    def refusing(self, refusal: ResourceExhaustedError, priority: Priority) -> Any:
+        """A handler that refuses one call without having read its request."""
+
+        async def refuse(_requests: Any, context: Any) -> None:
+            self._shed[priority].inc()
+            self._handled_as_shed.inc()
+            await context.abort(refusal.code, refusal.message, trailers_of_refusal(refusal))
+
+        # grpc.aio reads the request of a method that takes one before it calls
+        # the handler, and leaves a stream of requests to the handler.
+        return grpc.stream_unary_rpc_method_handler(refuse)
 
     async def serve_unary(self, raw: bytes, context: Any) -> bytes:
         async def answer() -> bytes:
@@ -108,19 +199,22 @@ class _Method:
         started = time.monotonic()
         remaining = context.time_remaining()
         deadline = None if remaining is None else started + remaining
-        call = Call(self._name, request_id_from(context.invocation_metadata()), deadline)
-        enter_call(call)
+        priority = _priority.get()
+        request_id = request_id_from(context.invocation_metadata())
+        enter_call(Call(self._name, request_id, deadline, priority))
         try:
-            self._admission.enter(self._is_stream)
+            self._admission.enter(self.is_stream, priority)
         except ResourceExhaustedError as refusal:
-            self._metrics.shed.labels(method=self._name).inc()
+            self._shed[priority].inc()
             self._count(refusal.code)
             await self._refuse(context, refusal)
         self._gauge.inc()
+        if not self.is_stream:
+            self._class_gauges[priority].inc()
         code = grpc.StatusCode.OK
         error: ServiceError
         try:
-            if remaining is not None and remaining <= 0:
+            if remaining is not None and remaining <= LEAST_SECONDS:
                 self._metrics.expired.labels(method=self._name).inc()
                 raise DeadlineExceededError("the deadline had passed before the work began")
             response = await answer()
@@ -144,8 +238,10 @@ class _Method:
             error = self._translate(raised, context)
             code = error.code
         finally:
-            self._admission.leave(self._is_stream)
+            self._admission.leave(self.is_stream)
             self._gauge.dec()
+            if not self.is_stream:
+                self._class_gauges[priority].dec()
             self._seconds.observe(time.monotonic() - started)
             self._count(code)
             if _log.isEnabledFor(logging.DEBUG):

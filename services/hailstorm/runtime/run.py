@@ -17,8 +17,9 @@ from typing import Any, Final, Generic, TypeVar
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from hailstorm.runtime.admission import Admission
+from hailstorm.runtime.admission import build_admission
 from hailstorm.runtime.clock import Clock, SystemClock
+from hailstorm.runtime.door import Door
 from hailstorm.runtime.flags import FixedFlags, Flags
 from hailstorm.runtime.flags.setup import start_flags
 from hailstorm.runtime.flags.values import Kind
@@ -26,8 +27,9 @@ from hailstorm.runtime.health import Health
 from hailstorm.runtime.http import Answer, HttpServer
 from hailstorm.runtime.interceptor import ServerInterceptor
 from hailstorm.runtime.lifecycle import Lifecycle, State
+from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.process import ProcessSettings
-from hailstorm.runtime.server import build_server, listen
+from hailstorm.runtime.server import build_server, listen, own_target
 from hailstorm.runtime.telemetry import ServerMetrics, new_registry, set_up_logging
 from hailstorm.runtime.watchdog import Watchdog, exit_now
 
@@ -50,6 +52,7 @@ class Process(Generic[S]):
         registry: where its metrics go.
         clock: the time.
         server: add servicers to it with `register`.
+        priorities: the class of each method, by its full name.
         flags: what operators may change while it runs.
     """
 
@@ -59,16 +62,26 @@ class Process(Generic[S]):
     clock: Clock
     server: Any
     service_names: list[str]
+    priorities: dict[str, Priority] = field(default_factory=dict)
     flags: Flags = field(default_factory=FixedFlags)
 
-    def register(self, add_to_server: Callable[[Any, Any], None], servicer: Any, name: str) -> None:
+    def register(
+        self,
+        add_to_server: Callable[[Any, Any], None],
+        servicer: Any,
+        name: str,
+        priorities: Mapping[str, Priority] | None = None,
+    ) -> None:
         """
         Serve `servicer`, by the generated `add_..._to_server`.
 
-        `name` is the full name of the proto service, for reflection.
+        `name` is the full name of the proto service, for reflection;
+        `priorities` has the class of each of its methods, by the method's name.
         """
         add_to_server(servicer, self.server)
         self.service_names.append(name)
+        for method, priority in (priorities or {}).items():
+            self.priorities[f"/{name}/{method}"] = priority
 
 
 def serve(
@@ -104,11 +117,13 @@ async def _run(
     clock = SystemClock()
     registry = new_registry(settings.version)
     metrics = ServerMetrics(registry)
-    admission = Admission(clock, settings.server.max_concurrent, settings.server.max_streams)
+    admission = build_admission(settings.server, clock)
     lifecycle = Lifecycle(settings.lifecycle, clock, admission)
     lifecycle.on_task_failure(lambda task: metrics.task_failures.labels(task=task).inc())
     health = Health()
-    server = build_server(settings.server, ServerInterceptor(admission, metrics))
+    priorities: dict[str, Priority] = {}
+    interceptor = ServerInterceptor(admission, metrics, priorities)
+    server = build_server(settings.server, interceptor)
     health.add_to(server)
 
     async def show(state: State) -> None:
@@ -124,15 +139,19 @@ async def _run(
     http_port = await http.start(settings.server.host, settings.server.http_port)
 
     flags = start_flags(settings.flags, flag_kinds, lifecycle, clock, registry)
-    process = Process(settings, lifecycle, registry, clock, server, [], flags)
+    process = Process(settings, lifecycle, registry, clock, server, [], priorities, flags)
     starting = asyncio.ensure_future(_start(process, start))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     failed = False
     if starting.done() and not (failed := starting.exception() is not None):
         lifecycle.start_task("loop-lag", lambda: _measure_lag(metrics, clock))
+        target = own_target(settings.server, starting.result())
+        door = Door(admission, interceptor, clock, metrics, target)
+        metrics.limit.set(admission.limit)
         await lifecycle.serving()
         await server.start()
+        lifecycle.start_task("door", door.watch)
         _log.info("listening", extra={"grpc_port": starting.result(), "http_port": http_port})
         # What exists now lives as long as the process; not scanning it again
         # takes the longest pauses of the collector away.

@@ -31,6 +31,9 @@ def build_server(settings: ServerSettings, interceptor: ServerInterceptor) -> An
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MILLISECONDS),
             ("grpc.max_receive_message_length", settings.max_message_bytes),
+            # Above the first some are cut off, more and more of them up to the second.
+            ("grpc.server.max_pending_requests", settings.max_pending // 3),
+            ("grpc.server.max_pending_requests_hard_limit", settings.max_pending),
             # Two servers on one port would share its calls in silence.
             ("grpc.so_reuseport", 0),
         ),
@@ -45,3 +48,9 @@ def listen(server: Any, settings: ServerSettings) -> int:
     """
     port: int = server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
     return port
+
+
+def own_target(settings: ServerSettings, port: int) -> str:
+    """Where the process finds its own port."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}
+    return f"{everywhere.get(settings.host, settings.host)}:{port}"

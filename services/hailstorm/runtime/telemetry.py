@@ -99,9 +99,28 @@ class ServerMetrics:
             registry=registry,
         )
         self.in_flight = Gauge(f"{prefix}_in_flight", "Unary calls in flight.", registry=registry)
+        self.class_in_flight = Gauge(
+            f"{prefix}_in_flight_by_priority",
+            "Unary calls in flight, by their class.",
+            ("priority",),
+            registry=registry,
+        )
+        self.limit = Gauge(
+            f"{prefix}_limit",
+            "Unary calls that may be in flight; lower classes may fill a part of it.",
+            registry=registry,
+        )
+        self.wait = Gauge(
+            f"{prefix}_wait_seconds",
+            "How long a call waits before anybody looks at it, as last measured.",
+            registry=registry,
+        )
         self.streams = Gauge(f"{prefix}_streams", "Open server streams.", registry=registry)
         self.shed = Counter(
-            f"{prefix}_shed", "Calls refused before any work.", ("method",), registry=registry
+            f"{prefix}_shed",
+            "Calls refused before any work.",
+            ("method", "priority"),
+            registry=registry,
         )
         self.expired = Counter(
             f"{prefix}_expired",

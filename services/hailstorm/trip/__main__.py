@@ -26,7 +26,7 @@ from hailstorm.trip.queries import Queries
 from hailstorm.trip.relay import History, Relay
 from hailstorm.trip.repository.database import Database
 from hailstorm.trip.repository.session import Session
-from hailstorm.trip.servicer import SERVICE_NAME, TripServicer
+from hailstorm.trip.servicer import PRIORITIES, SERVICE_NAME, TripServicer
 from hailstorm.trip.settings import TripSettings
 from hailstorm.trip.sweeper import Sweeper
 from hailstorm.trip.transitions import Transitions
@@ -79,6 +79,7 @@ async def start(process: Process[TripSettings]) -> None:
             dt.timedelta(seconds=settings.trip.offer_seconds),
         ),
         SERVICE_NAME,
+        PRIORITIES,
     )
 
 

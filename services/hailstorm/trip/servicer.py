@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from hailstorm.runtime.calls import log_fields
+from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.violations import Violations
 from hailstorm.trip import trips
 from hailstorm.trip.eligibility import Eligibility
@@ -26,6 +27,28 @@ from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
 from hailstorm.trip.watches import Watches
 
 SERVICE_NAME: Final = "hailstorm.trip.v1.TripService"
+
+PRIORITIES: Final = {
+    # What moves a trip that runs, or shows it to those who wait for it.
+    "AnswerOffer": Priority.CRITICAL,
+    "ApproachPickup": Priority.CRITICAL,
+    "StartTrip": Priority.CRITICAL,
+    "CompleteTrip": Priority.CRITICAL,
+    "CancelTrip": Priority.CRITICAL,
+    "GetTrip": Priority.CRITICAL,
+    "WatchTrip": Priority.CRITICAL,
+    # A request on its way to a driver, or to the fact that there is none.
+    "CreateTrip": Priority.NORMAL,
+    "OfferTrip": Priority.NORMAL,
+    "AbandonTrip": Priority.NORMAL,
+    "ClaimSearches": Priority.NORMAL,
+    # How drivers hear of offers; asked again in a moment, and worth nothing later.
+    "ListOffers": Priority.NORMAL,
+    # Yesterday's prices hold for a moment longer.
+    "CountRequests": Priority.SHEDDABLE,
+    # The past.
+    "ListTrips": Priority.SHEDDABLE,
+}
 
 # As the proto says.
 MAX_CANDIDATES: Final = 100

@@ -76,6 +76,7 @@ class Trips(trip_pb2_grpc.TripServiceServicer):
         answer.trip.end_reason = "none" if left is None else f"{left:.1f}"
         sent = dict(context.invocation_metadata())
         answer.trip.rider_id = sent.get("x-request-id", "")
+        answer.trip.driver_id = sent.get("x-hailstorm-priority", "none")
         return answer
 
     async def CreateTrip(self, request: Any, context: Any) -> Any:

@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from contract.charts.edge_process import Edge, Pod
 from hailstorm.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
+from hailstorm.runtime.priority import PRIORITY_KEY, Priority
 from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
 
 TRIP = "/v1/cities/nyc/trips"
@@ -107,6 +108,16 @@ def test_headers_that_steer_envoy_are_not_believed(edge: Edge) -> None:
     sent = (("x-envoy-upstream-rq-timeout-ms", "10"), ("x-envoy-max-retries", "0"))
     trip, _ = get_trip(edge, "slow-0.2", metadata=sent)
     assert trip.trip_id == "slow-0.2"
+
+
+def test_class_of_a_call_is_believed_from_services_alone(edge: Edge) -> None:
+    sent = ((PRIORITY_KEY, Priority.CRITICAL.word),)
+    inside, _ = get_trip(edge, "t-1", internal=True, metadata=sent)
+    assert inside.driver_id == "critical"
+    outside, _ = get_trip(edge, "t-1", metadata=sent)
+    assert outside.driver_id == "none"
+    status, _, body = edge.http("GET", f"{TRIP}/t-1", b"", dict(sent))
+    assert (status, json.loads(body)["trip"]["driverId"]) == (200, "none")
 
 
 def test_request_above_the_limit_is_resource_exhausted(edge: Edge) -> None:

@@ -40,6 +40,7 @@ class Heard:
     request: Any
     seconds: float | None
     request_id: str
+    priority: str
 
 
 @dataclass
@@ -59,7 +60,13 @@ class Neighbourhood:
     async def answer(self, method: str, request: Any, context: Any) -> Any:
         ids = dict(context.invocation_metadata())
         self.heard.append(
-            Heard(method, request, context.time_remaining(), str(ids.get("x-request-id", "")))
+            Heard(
+                method,
+                request,
+                context.time_remaining(),
+                str(ids.get("x-request-id", "")),
+                str(ids.get("x-hailstorm-priority", "")),
+            )
         )
         answer = self.answers[method]
         if isinstance(answer, list):
@@ -115,18 +122,16 @@ class SetFlags:
 
 
 @pytest.fixture
-def flags(monkeypatch: pytest.MonkeyPatch) -> SetFlags:
-    """The flags of dispatches that are started after it."""
-    made = SetFlags()
-    monkeypatch.setattr("hailstorm.dispatch.__main__.FixedFlags", lambda: made)
-    return made
+def flags() -> SetFlags:
+    """The flags of every dispatch of the test."""
+    return SetFlags()
 
 
 NewDispatch = Callable[..., Awaitable[InProcessService]]
 
 
 @pytest.fixture
-async def new_dispatch(neighbours: Neighbourhood) -> AsyncIterator[NewDispatch]:
+async def new_dispatch(neighbours: Neighbourhood, flags: SetFlags) -> AsyncIterator[NewDispatch]:
     """Starts dispatches among the neighbours; `environment` adds settings."""
     server = grpc.aio.server()
     trip_methods = tuple(m for m in neighbours.answers if m != "NearbyDrivers")
@@ -152,7 +157,7 @@ async def new_dispatch(neighbours: Neighbourhood) -> AsyncIterator[NewDispatch]:
             "HAILSTORM_MARKET_POLL_MILLISECONDS": "3600000",
             **{f"HAILSTORM_{name}": value for name, value in environment.items()},
         }
-        service = InProcessService("dispatch", read_settings(DispatchSettings, variables))
+        service = InProcessService("dispatch", read_settings(DispatchSettings, variables), flags)
         started.append(service)
         await service.start()
         return service

@@ -9,6 +9,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from contract.dispatch.conftest import MATCHED, REQUESTED, UNFULFILLED, Neighbourhood
+from eventually import eventually
 from hailstorm.dispatch.v1 import dispatch_pb2
 from hailstorm.location.v1 import location_pb2
 from hailstorm.trip.v1 import trip_pb2
@@ -203,3 +204,61 @@ async def test_neighbour_that_is_too_slow_is_unavailable_while_the_rider_still_w
     neighbours.answers["CreateTrip"] = never
     error = await refusal(stub, timeout=20)
     assert error.code() is Code.UNAVAILABLE
+
+
+async def test_slow_neighbour_takes_half_of_the_places_and_no_more(
+    stub: Any, neighbours: Neighbourhood, dispatch: InProcessService
+) -> None:
+    """Places are left for those who do not need it; who finds none is told at once."""
+    door = asyncio.Event()
+
+    async def nearby() -> Any:
+        await door.wait()
+        return EMPTY
+
+    neighbours.answers["NearbyDrivers"] = nearby
+    most = dispatch.settings.dispatch.neighbour_max_calls
+    calls = [asyncio.create_task(request(stub)) for _ in range(most)]
+    waiting = "hailstorm_dependency_in_flight"
+    await eventually(
+        lambda: dispatch.sample(waiting, dependency="location"), 20, until=lambda n: n == most
+    )
+    error = await refusal(stub)
+    assert error.code() is Code.UNAVAILABLE
+    assert "wait for location" in (error.details() or "")
+    # Trip is not waited for, so who needs it alone is served.
+    assert dispatch.sample(waiting, dependency="trip") == 0
+    door.set()
+    await asyncio.gather(*calls)
+
+
+async def test_neighbour_that_fails_in_a_row_is_left_alone_for_a_moment(
+    stub: Any, neighbours: Neighbourhood, dispatch: InProcessService
+) -> None:
+    neighbours.answers["CreateTrip"] = Code.UNAVAILABLE
+    for _ in range(dispatch.settings.dispatch.breaker_failures):
+        await refusal(stub)
+    heard = len(neighbours.heard)
+    assert "trip is away" in ((await refusal(stub)).details() or "")
+    assert len(neighbours.heard) == heard
+    neighbours.answers["CreateTrip"] = trip_pb2.CreateTripResponse(trip=REQUESTED)
+
+    async def bound() -> bool:
+        try:
+            return bool((await request(stub)).driver_id == MATCHED.driver_id)
+        except grpc.aio.AioRpcError:
+            return False
+
+    await eventually(bound, 20)
+
+
+async def test_neighbours_get_the_class_of_the_request(
+    stub: Any, neighbours: Neighbourhood
+) -> None:
+    """A look for a driver is not the view of a map, which location would refuse first."""
+    await request(stub)
+    assert [(each.method, each.priority) for each in neighbours.heard] == [
+        ("CreateTrip", "normal"),
+        ("NearbyDrivers", "normal"),
+        ("OfferTrip", "normal"),
+    ]

@@ -41,7 +41,8 @@ async def test_flood_over_the_bound_is_shed_and_the_rest_is_served(running: Any)
     codes = await asyncio.gather(*calls)
     assert codes.count(grpc.StatusCode.OK) == 10
     assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 40
-    assert running.value("hailstorm_grpc_server_shed_total", method=NEARBY) == 40
+    shed = {"method": NEARBY, "priority": "critical"}
+    assert running.value("hailstorm_grpc_server_shed_total", **shed) == 40
     assert running.value("hailstorm_grpc_server_in_flight") == 0
     assert await code_of(running.location.NearbyDrivers(REQUEST)) is grpc.StatusCode.OK
 

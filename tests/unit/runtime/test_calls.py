@@ -15,6 +15,7 @@ from hailstorm.runtime.calls import (
     remaining_seconds,
     request_id_from,
 )
+from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.telemetry import JsonFormatter
 
 
@@ -35,6 +36,13 @@ async def test_request_id_is_handed_down_and_made_when_missing() -> None:
     too_long = request_id_from((("x-request-id", "x" * 1000),))
     assert len(made) == 2
     assert len(too_long) == 36
+
+
+async def test_class_is_handed_down_and_given_to_what_no_call_asked_for() -> None:
+    assert outgoing_metadata(Priority.NORMAL) == (("x-hailstorm-priority", "normal"),)
+    enter_call(Call("/m", "r-7", None, Priority.CRITICAL))
+    handed_down = (("x-request-id", "r-7"), ("x-hailstorm-priority", "critical"))
+    assert outgoing_metadata() == outgoing_metadata(Priority.NORMAL) == handed_down
 
 
 async def test_calls_of_other_tasks_are_not_seen() -> None:

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from hailstorm.runtime.admission import Admission
 from hailstorm.runtime.calls import outgoing_metadata, remaining_seconds
-from hailstorm.runtime.interceptor import ServerInterceptor
+from hailstorm.runtime.interceptor import LEAST_SECONDS, ServerInterceptor
+from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.telemetry import ServerMetrics
 
 
@@ -24,6 +25,7 @@ class Context:
     remaining: float | None
     metadata: tuple[tuple[str, str], ...] = ()
     aborted: list[grpc.StatusCode] = field(default_factory=list)
+    trailers: dict[str, Any] = field(default_factory=dict)
 
     def time_remaining(self) -> float | None:
         return self.remaining
@@ -39,22 +41,32 @@ class Context:
 
     async def abort(self, code: grpc.StatusCode, details: str, trailers: Any) -> None:
         self.aborted.append(code)
+        self.trailers.update(trailers)
         raise Aborted
 
 
 @dataclass(frozen=True)
 class Details:
     method: str
+    invocation_metadata: tuple[tuple[str, str], ...] = ()
 
 
 class Harness:
     """One method called `/a.B/C`, which notes what it saw."""
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(
+        self, clock: Any, max_concurrent: int = 1, priority: Priority = Priority.CRITICAL
+    ) -> None:
         self.registry = CollectorRegistry()
-        self.admission = Admission(clock, max_concurrent=1, max_streams=1)
+        self.admission = Admission(clock, max_concurrent, max_streams=1)
         self.seen: list[Any] = []
-        self._interceptor = ServerInterceptor(self.admission, ServerMetrics(self.registry))
+        self.interceptor = ServerInterceptor(
+            self.admission, ServerMetrics(self.registry), {"/a.B/C": priority}
+        )
+
+    async def intercept(self, continuation: Any, details: Details) -> Any:
+        """What grpc.aio asks before it reads the request."""
+        return await self.interceptor.intercept_service(continuation, details)
 
     async def call(self, context: Context, method: str = "/a.B/C") -> Any:
         async def handle(request: bytes, _: Any) -> bytes:
@@ -64,8 +76,11 @@ class Harness:
         async def continuation(_: Any) -> Any:
             return grpc.unary_unary_rpc_method_handler(handle, bytes, bytes)
 
-        handler = await self._interceptor.intercept_service(continuation, Details(method))
-        return await handler.unary_unary(b"request", context)
+        details = Details(method, context.metadata)
+        handler = await self.interceptor.intercept_service(continuation, details)
+        # A call that is refused at the door is not read, as if it were a stream.
+        behaviour = handler.unary_unary or handler.stream_unary
+        return await behaviour(b"request", context)
 
     def value(self, metric: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(metric, {"method": "/a.B/C", **labels})
@@ -88,11 +103,100 @@ async def test_call_that_came_too_late_is_dropped_and_counted(harness: Harness) 
     assert handled == 1
 
 
+async def test_call_that_cannot_be_answered_in_time_is_dropped(harness: Harness) -> None:
+    with pytest.raises(Aborted):
+        await harness.call(Context(remaining=LEAST_SECONDS))
+    assert harness.seen == []
+    assert await harness.call(Context(remaining=LEAST_SECONDS * 2)) == b"answer"
+
+
+async def test_class_of_the_call_goes_before_that_of_its_method(clock: Any) -> None:
+    harness = Harness(clock, max_concurrent=10, priority=Priority.NORMAL)
+    for _ in range(8):
+        harness.admission.enter(is_stream=False)
+    # Of ten places eight are for NORMAL, which the method is.
+    refused = Context(remaining=5.0)
+    with pytest.raises(Aborted):
+        await harness.call(refused)
+    assert refused.aborted == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+    important = Context(remaining=5.0, metadata=(("x-hailstorm-priority", "critical"),))
+    assert await harness.call(important) == b"answer"
+    ((_, metadata, _),) = harness.seen
+    assert ("x-hailstorm-priority", "critical") in metadata
+    nonsense = Context(remaining=5.0, metadata=(("x-hailstorm-priority", "utmost"),))
+    with pytest.raises(Aborted):
+        await harness.call(nonsense)
+    assert harness.value("hailstorm_grpc_server_shed_total", priority="normal") == 2
+    assert harness.value("hailstorm_grpc_server_shed_total", priority="critical") == 0
+
+
+async def test_house_that_fills_while_a_request_is_read_refuses_it_again(
+    harness: Harness,
+) -> None:
+    async def continuation(_: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(None, bytes, bytes)
+
+    context = Context(remaining=5.0)
+    handler = await harness.intercept(continuation, Details("/a.B/C"))
+    harness.admission.enter(is_stream=False)
+    with pytest.raises(Aborted):
+        await handler.unary_unary(b"request", context)
+    assert context.aborted == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+    assert harness.admission.unary_in_flight == 1
+    assert harness.value("hailstorm_grpc_server_shed_total", priority="critical") == 1
+
+
+async def test_knock_is_answered_at_the_door_and_is_nobodys_call(harness: Harness) -> None:
+    token = harness.interceptor.expect_knocks("sesame")
+    await harness.call(Context(remaining=5.0))
+    assert harness.interceptor.take_called() == {"/a.B/C"}
+    harness.admission.enter(is_stream=False)
+    knock = Context(remaining=5.0, metadata=(("x-hailstorm-knock", token),))
+    assert await harness.call(knock) == b""
+    assert harness.interceptor.take_called() == set()
+    # Who does not know the word is refused like everybody else.
+    stranger = Context(remaining=5.0, metadata=(("x-hailstorm-knock", "open"),))
+    with pytest.raises(Aborted):
+        await harness.call(stranger)
+    assert len(harness.seen) == 1
+
+
+async def test_more_refusals_tell_callers_to_come_later(clock: Any) -> None:
+    harness = Harness(clock, max_concurrent=10, priority=Priority.NORMAL)
+
+    async def pushback_ms() -> int:
+        context = Context(remaining=5.0)
+        with pytest.raises(Aborted):
+            await harness.call(context)
+        return int(context.trailers["grpc-retry-pushback-ms"])
+
+    for _ in range(10):
+        harness.admission.enter(is_stream=False)
+    first = await pushback_ms()
+    for _ in range(30):
+        # All of this class are refused, for three seconds.
+        await pushback_ms()
+        harness.admission.observe(0.0)
+    # Spread by half to either side, so that one of 0.1 s is never above 0.15 s.
+    assert first <= 150
+    assert await pushback_ms() >= 1000
+    # And earlier again when there is room.
+    for _ in range(10):
+        harness.admission.leave(is_stream=False)
+    for _ in range(30):
+        await harness.call(Context(remaining=5.0))
+        harness.admission.observe(0.0)
+    for _ in range(10):
+        harness.admission.enter(is_stream=False)
+    assert await pushback_ms() <= 170
+
+
 async def test_handler_sees_the_callers_id_and_time(harness: Harness) -> None:
     context = Context(remaining=5.0, metadata=(("x-request-id", "r-1"),))
     assert await harness.call(context) == b"answer"
     ((request, metadata, seconds),) = harness.seen
-    assert (request, metadata) == (b"request", (("x-request-id", "r-1"),))
+    assert request == b"request"
+    assert metadata == (("x-request-id", "r-1"), ("x-hailstorm-priority", "critical"))
     assert 4 < seconds <= 5
     assert harness.value("hailstorm_grpc_server_handled_total", code="OK") == 1
     assert harness.value("hailstorm_grpc_server_seconds_count") == 1

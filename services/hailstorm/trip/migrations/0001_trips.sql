@@ -53,6 +53,8 @@ CREATE INDEX trips_by_driver ON trips (city_id, driver_id, requested_at DESC, tr
 -- For the sweeper. Both hold only what is still open, however long the history.
 CREATE INDEX trips_offer_expiry ON trips (offer_expires_at) WHERE state = 'OFFERED';
 CREATE INDEX trips_unanswered ON trips (requested_at) WHERE state = 'REQUESTED';
+-- For counting the requests of the last minute. New rows come at its right end.
+CREATE INDEX trips_requested ON trips (requested_at);
 
 CREATE TABLE trip_events (
     city_id          text        NOT NULL,

@@ -121,6 +121,10 @@ class Database:
         errors for what the repository must tell apart.
         """
         async with self._asking() as seconds, self._place(seconds):
+            # Some of it went by while we stood in line.
+            seconds = remaining_seconds(seconds + ANSWER_MARGIN_SECONDS) - ANSWER_MARGIN_SECONDS
+            if seconds <= 0:
+                raise DeadlineExceededError("no time was left when the trip store had a place")
             connection = await self._pool.acquire(
                 timeout=min(seconds, self._settings.connect_seconds)
             )
