@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import (
     ClusterDownError,
     ConnectionError,
@@ -89,12 +90,28 @@ class Command:
     script: Script | None = None
 
 
+class _Connection(Connection):
+    """
+    Packs commands in C, as redis-py does for all connections but those of asyncio.
+
+    A batch of a hundred positions is four hundred words; in Python, packing them
+    takes a tenth of what the whole batch does.
+    """
+
+    _packer: Final = HiredisRespSerializer()
+
+    def pack_command(self, *words: Any) -> list[bytes]:
+        packed: list[bytes] = self._packer.pack(*words)
+        return packed
+
+
 class Store:
     """Runs commands in one pipeline. Safe for any number of callers at once."""
 
     def __init__(self, settings: RedisSettings, clock: Clock, registry: CollectorRegistry) -> None:
         self._settings = settings
         pool = BlockingConnectionPool(
+            connection_class=_Connection,
             host=settings.host,
             port=settings.port,
             password=settings.password,
