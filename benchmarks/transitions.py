@@ -13,6 +13,7 @@ stands beside them.
 """
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from typing import Any, Final
 
 import grpc
 import uvloop
+from hailstorm_benchmarks.cpu import tree_cpu_seconds
 from hailstorm_benchmarks.figures import Asked, Figure, Spread
 from hailstorm_benchmarks.postgres import connection, migrated, settings_of
 from hailstorm_benchmarks.report import arguments, finish, say
@@ -38,7 +40,7 @@ from hailstorm.trip.states import Move, State
 from hailstorm.trip.transitions import Transitions
 from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
 from hailstorm_platform.service_process import ServiceProcess
-from hailstorm_platform.store_processes import Database, postgres_program
+from hailstorm_platform.store_processes import Database, PostgresServer, postgres_program
 
 # Issue 4, "Figures to reach".
 ASKED: Final = Asked(0.6)
@@ -213,11 +215,18 @@ def _request(method: str, trip_id: str) -> Any:
     return request
 
 
+def used_cpu_seconds(server: PostgresServer) -> float:
+    """CPU time so far of Postgres, of this process, and of the programs that it ran."""
+    return tree_cpu_seconds(server.pid) + sum(os.times()[:4])
+
+
 def run(runs: int, per_client: int) -> list[Figure]:
     """The figures of `runs` turns of the three."""
     rates: dict[str, list[float]] = {"pgbench": [], "Transitions": [], "gRPC": []}
+    per_core: dict[str, list[float]] = {"pgbench": [], "Transitions": []}
+    changes = CONNECTIONS * per_client * len(MOVES)
     with (
-        migrated() as (_, database),
+        migrated() as (server, database),
         tempfile.TemporaryDirectory(prefix="hailstorm-bench-") as folder,
     ):
         patient = {
@@ -240,9 +249,13 @@ def run(runs: int, per_client: int) -> list[Figure]:
             for turn in range(runs):
                 for name, contestant in contestants.items():
                     asyncio.run(refill(database, per_client))
+                    cpu_before = used_cpu_seconds(server)
                     seconds = contestant()
+                    cpu = used_cpu_seconds(server) - cpu_before
                     asyncio.run(check(database, per_client))
-                    rates[name].append(CONNECTIONS * per_client * len(MOVES) / seconds)
+                    rates[name].append(changes / seconds)
+                    if name in per_core:
+                        per_core[name].append(changes / cpu)
                 told = ", ".join(f"{name} {values[-1]:,.0f}/s" for name, values in rates.items())
                 say(f"turn {turn + 1} of {runs}: {told}")
         finally:
@@ -257,6 +270,13 @@ def run(runs: int, per_client: int) -> list[Figure]:
             asked_of_ratio=True,
             rival_name="pgbench",
             rival=pgbench,
+        ),
+        Figure(
+            name="trip transitions per CPU second, Postgres' included",
+            unit="changes/s",
+            measured=Spread(tuple(per_core["Transitions"])),
+            rival_name="pgbench",
+            rival=Spread(tuple(per_core["pgbench"])),
         ),
         Figure(
             name="trip transitions through gRPC",

@@ -5,6 +5,7 @@ A rate per core is work per CPU second: it says the same on a machine whose
 other users take half of it, where work per second of the clock does not.
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -14,22 +15,28 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of all threads so far; in steps of 10 ms."""
-    stat = Path(f"/proc/{pid}/stat").read_text()
-    return _times(stat)
+    return sum(times_of(Path(f"/proc/{pid}/stat").read_text())[:2])
 
 
 def tree_cpu_seconds(pid: int) -> float:
-    """The same, with the children that live: a Postgres and its backends."""
-    children = [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").glob("*/children")
-        for child in task.read_text().split()
-    ]
-    return cpu_seconds(pid) + sum(map(cpu_seconds, children))
+    """The same, with its children, those that have ended included: a Postgres' backends."""
+    total = sum(times_of(Path(f"/proc/{pid}/stat").read_text()))
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            # One that ends in between is counted by its parent the next time.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                total += cpu_seconds(int(child))
+    return total
 
 
-def _times(stat: str) -> float:
+def times_of(stat: str) -> tuple[float, float, float, float]:
+    """Seconds in a line of /proc/<pid>/stat: user, system, and both of the children waited for."""
     # proc(5): the name in field 2 may hold blanks and brackets; utime is field
-    # 14 and stime 15.
-    fields = stat.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    # 14, stime 15, cutime 16, cstime 17.
+    user, system, of_children, of_their_system = stat.rpartition(")")[2].split()[11:15]
+    return (
+        int(user) / _TICKS,
+        int(system) / _TICKS,
+        int(of_children) / _TICKS,
+        int(of_their_system) / _TICKS,
+    )
