@@ -125,13 +125,30 @@ def pgbench_script() -> str:
         scope = f"'{method}'"
         snapshot = {1: f"'{CITY}'", 2: ":trip", 3: scope, 4: ":trip"}
         advance = {
-            **{1: f"'{CITY}'", 2: ":trip", 3: str(version), 4: str(version + 1)},
-            **{5: f"'{move}'", 6: f"'{state}'", 7: ":trip", 8: "NULL", 9: "NULL", 10: "NULL"},
-            **{11: "clock_timestamp()", 12: f"ARRAY[{version + 1}]", 13: f"ARRAY['{move}']"},
-            **{14: f"ARRAY['{state}']", 15: "ARRAY[:trip::text]", 16: "ARRAY[NULL]"},
-            **{17: "ARRAY[NULL]", 18: "ARRAY[NULL]", 19: "ARRAY[clock_timestamp()]"},
+            1: f"'{CITY}'",
+            2: ":trip",
+            3: str(version),
+            4: str(version + 1),
+            5: f"'{move}'",
+            6: f"'{state}'",
+            7: ":trip",
+            8: "NULL",
+            9: "NULL",
+            10: "NULL",
+            11: "clock_timestamp()",
+            12: f"ARRAY[{version + 1}]",
+            13: f"ARRAY['{move}']",
+            14: f"ARRAY['{state}']",
+            15: "ARRAY[:trip::text]",
+            16: "ARRAY[NULL]",
+            17: "ARRAY[NULL]",
+            18: "ARRAY[NULL]",
+            19: "ARRAY[clock_timestamp()]",
             # As long as the real ones: a digest of SHA-256, and an answer.
-            **{20: scope, 21: ":trip", 22: f"'\\x{'ab' * 32}'", 23: f"'\\x{'cd' * 170}'"},
+            20: scope,
+            21: ":trip",
+            22: f"'\\x{'ab' * 32}'",
+            23: f"'\\x{'cd' * 170}'",
         }
         for name, values in (("reads._SNAPSHOT", snapshot), ("writes._ADVANCE", advance)):
             one_line = " ".join(with_values(known[name], values).split())
@@ -233,7 +250,8 @@ def run(runs: int, per_client: int) -> list[Figure]:
             f"HAILSTORM_POSTGRES_{name}_SECONDS": "30" for name in ("ACQUIRE", "COMMAND", "CONNECT")
         }
         settings = {
-            **{**database.environment, **patient},
+            **database.environment,
+            **patient,
             "HAILSTORM_POSTGRES_POOL_MAX": str(CONNECTIONS),
             # Nobody listens there; no trip is watched.
             "HAILSTORM_EDGE_ADDRESS": "127.0.0.1:1",

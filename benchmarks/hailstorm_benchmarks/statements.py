@@ -26,9 +26,8 @@ def statements() -> dict[str, str]:
             continue
         namespace = vars(importlib.import_module(f"{repository.__name__}.{module.name}"))
         for name, value in namespace.items():
-            if isinstance(value, str) and name.isupper() and value.split()[:1][:1]:
-                if value.split()[0] in _VERBS:
-                    found[f"{module.name}.{name}"] = value
+            if name.isupper() and isinstance(value, str) and value.lstrip().startswith(_VERBS):
+                found[f"{module.name}.{name}"] = value
     return found
 
 
