@@ -54,10 +54,10 @@ def main() -> int:
         )
     figures = [
         Figure(
-            name="statements that read a whole table",
+            name="statements that do not go by an index",
             unit="statements",
             measured=Spread(
-                tuple(float(sum(bool(p.whole_tables) for p in plans)) for plans in found)
+                tuple(float(sum(not plan.goes_by_index for plan in plans)) for plans in found)
             ),
             asked=Asked(0, is_floor=False),
             why=f"of {len(found[0])}",

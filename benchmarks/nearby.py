@@ -20,9 +20,6 @@ from typing import Any, Final
 
 import grpc
 import uvloop
-from hailstorm_benchmarks import fleet
-from hailstorm_benchmarks.figures import Asked, Figure, Spread
-from hailstorm_benchmarks.report import arguments, finish, say
 from prometheus_client import CollectorRegistry
 
 from hailstorm.location.geometry import cell_at
@@ -34,6 +31,9 @@ from hailstorm.location.store import Store
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
 from hailstorm.runtime.clock import SystemClock
 from hailstorm.runtime.settings import Secret
+from hailstorm_benchmarks import fleet
+from hailstorm_benchmarks.figures import Asked, Figure, Spread
+from hailstorm_benchmarks.report import arguments, finish, say
 from hailstorm_platform.service_process import ServiceProcess
 from hailstorm_platform.store_processes import RedisServer
 

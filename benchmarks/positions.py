@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
+
+from hailstorm.location.v1 import location_pb2
 from hailstorm_benchmarks import fleet
 from hailstorm_benchmarks.cpu import cpu_seconds
 from hailstorm_benchmarks.figures import Asked, Figure, Spread
 from hailstorm_benchmarks.report import arguments, finish, say
-
-from hailstorm.location.v1 import location_pb2
 from hailstorm_platform.service_process import ServiceProcess
 from hailstorm_platform.store_processes import RedisServer
 

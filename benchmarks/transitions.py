@@ -25,11 +25,6 @@ from typing import Any, Final
 
 import grpc
 import uvloop
-from hailstorm_benchmarks.cpu import tree_cpu_seconds
-from hailstorm_benchmarks.figures import Asked, Figure, Spread
-from hailstorm_benchmarks.postgres import connection, migrated, settings_of
-from hailstorm_benchmarks.report import arguments, finish, say
-from hailstorm_benchmarks.statements import statements, with_values
 from prometheus_client import CollectorRegistry
 
 from hailstorm.runtime.clock import SystemClock
@@ -39,6 +34,11 @@ from hailstorm.trip.repository.database import Database as Pool
 from hailstorm.trip.states import Move, State
 from hailstorm.trip.transitions import Transitions
 from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
+from hailstorm_benchmarks.cpu import tree_cpu_seconds
+from hailstorm_benchmarks.figures import Asked, Figure, Spread
+from hailstorm_benchmarks.postgres import connection, migrated, settings_of
+from hailstorm_benchmarks.report import arguments, finish, say
+from hailstorm_benchmarks.statements import statements, with_values
 from hailstorm_platform.service_process import ServiceProcess
 from hailstorm_platform.store_processes import Database, PostgresServer, postgres_program
 

@@ -22,7 +22,7 @@ class _Servicer(location_pb2_grpc.LocationServiceServicer):
 async def _start(process: Process[ProcessSettings]) -> None:
     process.register(
         location_pb2_grpc.add_LocationServiceServicer_to_server,
-        _Servicer(),
+        _Servicer(),  # type: ignore[abstract]
         "hailstorm.location.v1.LocationService",
     )
 

@@ -166,7 +166,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def table(figures: Sequence[Figure]) -> str:
     """The figures as text, a row each."""
-    rows = [("figure", "asked", "measured [min..max]", "limit or rival", "ratio", "verdict")]
+    head = ("figure", "asked", "measured [min..max]", "limit or rival", "ratio", "verdict")
+    rows: list[tuple[str, ...]] = [head]
     rows += [_row(figure) for figure in figures]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [

@@ -15,9 +15,13 @@ from typing import Final
 
 # Shares, guesses: what ride-hailing companies tell of cancellations, and a city
 # at night without a driver.
-ENDS: Final = (("COMPLETED", 0.86), ("CANCELLED", 0.09), ("UNFULFILLED", 0.05))
+ENDS: Final[tuple[tuple[str, float], ...]] = (
+    ("COMPLETED", 0.86),
+    ("CANCELLED", 0.09),
+    ("UNFULFILLED", 0.05),
+)
 # Name, share of all trips, centre.
-CITIES: Final = (
+CITIES: Final[tuple[tuple[str, float, float, float], ...]] = (
     ("nyc", 0.6, 40.75, -73.95),
     ("chi", 0.25, 41.88, -87.63),
     ("bos", 0.15, 42.36, -71.06),
@@ -84,8 +88,8 @@ class Lines:
 def trips(plan: Plan) -> Iterator[Lines]:
     """Every trip, oldest first."""
     source = random.Random(plan.seed)
-    names, weights = zip(*ENDS, strict=True)
-    cities = [city for city, _, _, _ in CITIES]
+    names, weights = [name for name, _ in ENDS], [weight for _, weight in ENDS]
+    cities, shares = [city for city, *_ in CITIES], [share for _, share, *_ in CITIES]
     where = {city: (latitude, longitude) for city, _, latitude, longitude in CITIES}
     drivers = max(plan.live, plan.riders // RIDERS_PER_DRIVER)
     step = (YEARS - LIVE_AGE) / max(1, plan.trips - plan.live)
@@ -101,7 +105,7 @@ def trips(plan: Plan) -> Iterator[Lines]:
             at = plan.until - YEARS + step * number
             state = source.choices(names, weights)[0]
             driver = f"driver-{int(source.random() * drivers):07}"
-        city = source.choices(cities, [weight for _, weight, _, _ in CITIES])[0]
+        city = source.choices(cities, shares)[0]
         rider = f"rider-{zipf(source, plan.riders):07}"
         yield _lines(plan, source, city, where[city], rider, driver, state, at)
 
@@ -164,7 +168,7 @@ def _lines(
         for version, (each_move, each_state, is_bound) in enumerate(path, start=1)
         if keeps_history
     )
-    keys = ()
+    keys: tuple[str, ...] = ()
     if at > plan.until - KEY_AGE:
         digest = r"\\x" + source.randbytes(32).hex()
         key = f"key-{trip_id}"
