@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-from outbox import SHIPPED, store_cpu_seconds
 from prometheus_client import CollectorRegistry
 
 from hailstorm.runtime.cache import Cache, CacheMetrics, CachePolicy, Versioned
@@ -32,6 +31,7 @@ from hailstorm.trip.repository.migrate import migrate
 from hailstorm.trip.settings import CacheSettings
 from hailstorm.trip.trips import Place
 from integration.stores import PostgresServer
+from outbox import SHIPPED, store_cpu_seconds
 from trip_calls import postgres_settings, trip_settings
 
 CALLERS: Final = 8

@@ -27,10 +27,9 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from open_model import MIX
-
 from integration.processes import SERVICES, ServiceProcess
 from integration.stores import RedisServer
+from open_model import MIX
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SERVER_CORE: Final = 0

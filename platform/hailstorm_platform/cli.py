@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hailstorm_platform import (
+    bench,
     checks,
     cluster,
     demo,
@@ -112,6 +113,14 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Call], int | None]]]] = {
         "measure what the idle demo costs",
         lambda c: demo.footprint(c.context, c.commands),
     ),
+    "bench": (
+        "measure the core against its limits",
+        lambda c: bench.run(c.context, c.commands, c.options.arguments),
+    ),
+    "seed": (
+        "load millions of trips",
+        lambda c: bench.seed(c.context, c.commands, c.options.arguments),
+    ),
     "down": ("remove clusters, network and rule", lambda c: down.run(c.context, c.commands)),
     "clean": ("down, and drop every cache", lambda c: down.clean(c.context, c.commands)),
 }
@@ -136,6 +145,12 @@ def parser() -> argparse.ArgumentParser:
                 nargs="*",
                 default=["rolling-deploy"],
                 help="the drill and its options; after -- where options come first",
+            )
+        if name in ("bench", "seed"):
+            sub.add_argument(
+                "arguments",
+                nargs="*",
+                help="its own arguments; after -- where options come first",
             )
         if name == "tools":
             sub.add_argument("names", nargs="*", default=["kind", "helm", "buf"])

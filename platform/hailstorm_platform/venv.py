@@ -20,7 +20,9 @@ from hailstorm_platform.inputs import cached, hash_of, locked
 _FILES: Final = Path(__file__).parent / "files"
 # Folders whose packages the environment can import, as an editable install
 # would arrange it; written by us, because hatchling is then not needed.
-SOURCE_FOLDERS: Final = ("services", "operator", "drills", "loadtests", "platform")
+SOURCE_FOLDERS: Final = (
+    *("services", "operator", "drills", "loadtests", "platform", "benchmarks"),
+)
 LOCKS: Final = ("services", "operator", "drills", "dev")
 
 
@@ -73,7 +75,9 @@ def install(context: Context) -> Path:
     lock = context.paths.root / "requirements" / "dev.lock"
     python = context.paths.venv_python
     stamp = context.paths.venv / ".hailstorm-inputs"
-    digest = hash_of(["venv", lock.read_text(), sys.version, str(context.paths.root)])
+    digest = hash_of(
+        ["venv", lock.read_text(), sys.version, str(context.paths.root), *SOURCE_FOLDERS]
+    )
     with locked(context.paths.home / "venv.lock"):
         if python.exists() and stamp.exists() and stamp.read_text() == digest:
             return python

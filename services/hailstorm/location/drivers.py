@@ -2,13 +2,12 @@
 What the service does with positions: takes them, tells them, finds drivers.
 
 A driver's record is the truth about its latest sequence and is changed by
-compare-and-set; the index follows it. If a server dies between the two, the
-index is behind until that driver's next ping four seconds later, and what it
-still shows ages out by itself.
+compare-and-set; the index goes with it. Where two servers race, or one dies
+between the two, the index is wrong until the loser puts it right or until that
+driver's next ping four seconds later, and what it still shows ages out by itself.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from hailstorm.location import keys
@@ -18,7 +17,6 @@ from hailstorm.location.positions import (
     Availability,
     Decisions,
     Fix,
-    Known,
     Ping,
     Refusal,
     decide_batch,
@@ -80,21 +78,20 @@ class Drivers:
         StoreUnavailableError, after which some of it may have been taken.
         """
         now_ms = self._now_ms()
-        known = await self._records(city_id, drivers_to_look_up(pings))
+        slots = keys.driver_records(city_id, drivers_to_look_up(pings))
+        records = await self._records(slots)
+        known = {driver_id: decode_record(record) for driver_id, record in records.items()}
         decisions = decide_batch(pings, known, now_ms, self._settings)
-        await self._write(city_id, decisions, now_ms)
+        await self._write(city_id, slots, records, decisions, now_ms)
         return decisions
 
     async def positions(self, city_id: str, driver_ids: Iterable[str]) -> list[Fix]:
         """The last positions of those who are known. Raises StoreUnavailableError."""
-        records = await self._records(city_id, list(dict.fromkeys(driver_ids)))
+        records = await self._records(keys.driver_records(city_id, driver_ids))
+        fixes = (decode_record(record).fix for record in records.values())
         # A record lives from when it was written, and may have been late then.
         oldest_ms = self._now_ms() - self._memory_ms
-        return [
-            known.fix
-            for known in records.values()
-            if known.fix is not None and known.fix.observed_ms >= oldest_ms
-        ]
+        return [fix for fix in fixes if fix is not None and fix.observed_ms >= oldest_ms]
 
     async def nearby(
         self,
@@ -109,60 +106,75 @@ class Drivers:
             city_id, latitude, longitude, max_drivers, max_radius_m, self._now_ms()
         )
 
-    async def _records(self, city_id: str, driver_ids: list[str]) -> dict[str, Known]:
-        buckets = _by_bucket(driver_ids)
-        lists = await self._store.read(
-            [
-                Command(("MGET", *(keys.driver_record(city_id, driver_id) for driver_id in ids)))
-                for ids in buckets
-            ]
-        )
-        known = {}
-        for ids, records in zip(buckets, lists, strict=True):
-            for driver_id, record in zip(ids, records, strict=True):
-                if record is not None:
-                    known[driver_id] = decode_record(record)
-        return known
-
-    async def _write(self, city_id: str, decisions: Decisions, now_ms: int) -> None:
-        """Write the latest of each driver; one that lost a race becomes refused as stale."""
-        cells = {
-            driver_id: cell_at(fix.latitude, fix.longitude)
-            for driver_id, (_, fix) in decisions.latest.items()
+    async def _records(self, slots: Sequence[Mapping[str, str]]) -> dict[str, str]:
+        """The records of those of whom there is one, by driver."""
+        lists = await self._store.read([Command(("MGET", *slot.values())) for slot in slots])
+        return {
+            driver_id: record.decode()
+            for slot, records in zip(slots, lists, strict=True)
+            for driver_id, record in zip(slot, records, strict=True)
+            if record is not None
         }
-        buckets = _by_bucket(list(decisions.latest))
-        commands = []
-        for ids in buckets:
-            records = [
-                encode_record(decisions.latest[driver_id][1], cells[driver_id]) for driver_id in ids
-            ]
-            names = [keys.driver_record(city_id, driver_id) for driver_id in ids]
-            commands.append(_COMPARE_AND_SET.call(names, (self._memory_ms, "\n".join(records))))
-        replies = await self._store.write(commands)
 
+    async def _write(
+        self,
+        city_id: str,
+        slots: Iterable[Mapping[str, str]],
+        records: Mapping[str, str],
+        decisions: Decisions,
+        now_ms: int,
+    ) -> None:
+        """
+        Write the latest of each driver, and its place in the index with it.
+
+        The index is changed as if the records that were read still stood, which
+        saves a round trip in all calls but those that lose a race: they put it
+        right afterwards, and what they lost becomes refused as stale.
+        """
+        latest = decisions.latest
+        written: list[str] = []
         removed: list[Entry] = []
-        added: list[tuple[Entry, Fix]] = []
-        for ids, replaced in zip(buckets, replies, strict=True):
-            for driver_id, old in zip(ids, replaced.decode().split("\n"), strict=True):
-                place, fix = decisions.latest[driver_id]
-                if old == _REFUSED:
-                    decisions.refused.append((place, Refusal.STALE))
-                    decisions.accepted_count -= 1
+        added: dict[str, tuple[Entry, Fix]] = {}
+        commands = []
+        for slot in slots:
+            names, news = [], []
+            for driver_id, name in slot.items():
+                if driver_id not in latest:
                     continue
-                if old and (entry := indexed_member(old)) is not None:
-                    removed.append(Entry(*entry))
+                _, fix = latest[driver_id]
+                entry = Entry(cell_at(fix.latitude, fix.longitude), encode_member(fix))
+                written.append(driver_id)
+                names.append(name)
+                news.append(encode_record(fix, entry.cell, entry.member))
                 if fix.availability is Availability.AVAILABLE:
-                    added.append((Entry(cells[driver_id], encode_member(fix)), fix))
+                    added[driver_id] = (entry, fix)
+                if driver_id in records:
+                    removed += _indexed(records[driver_id])
+            if names:
+                commands.append(_COMPARE_AND_SET.call(names, (self._memory_ms, "\n".join(news))))
+        changes = self._index.update(city_id, removed, added.values(), now_ms)
+        replies = await self._store.write([*commands, *changes])
+        replaced = [old for reply in replies[: len(commands)] for old in reply.decode().split("\n")]
+
+        wrong: list[Entry] = []
+        for driver_id, old in zip(written, replaced, strict=True):
+            if old == records.get(driver_id, ""):
+                continue
+            if old != _REFUSED:
+                wrong += _indexed(old)
+                continue
+            decisions.refused.append((latest[driver_id][0], Refusal.STALE))
+            decisions.accepted_count -= 1
+            if driver_id in added:
+                wrong.append(added[driver_id][0])
         decisions.refused.sort()
-        await self._store.write(self._index.update(city_id, removed, added, now_ms))
+        await self._store.write(self._index.update(city_id, wrong, (), now_ms))
 
     def _now_ms(self) -> int:
         return int(self._clock.now() * 1000)
 
 
-def _by_bucket(driver_ids: list[str]) -> list[list[str]]:
-    """Share drivers out to the slots that hold their records."""
-    buckets: dict[int, list[str]] = defaultdict(list)
-    for driver_id in driver_ids:
-        buckets[keys.record_bucket(driver_id)].append(driver_id)
-    return list(buckets.values())
+def _indexed(record: str) -> list[Entry]:
+    """What stands in the index for a record, at most one entry; nothing for no record."""
+    entry = indexed_member(record) if record else None
+    return [] if entry is None else [Entry(*entry)]

@@ -14,6 +14,8 @@ by a bucket of their id, as they are looked up without knowing where a driver is
 """
 
 import zlib
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final
 
 # Eight: a city spreads over a few shards, and a batch of 500 drivers is still only
@@ -53,4 +55,17 @@ def record_bucket(driver_id: str) -> int:
 
 def driver_record(city_id: str, driver_id: str) -> str:
     """String: what is known of a driver, expiring by itself."""
-    return f"loc:{{{city_id}:b{record_bucket(driver_id)}}}:d:{driver_id}"
+    return _driver_record(city_id, record_bucket(driver_id), driver_id)
+
+
+def driver_records(city_id: str, driver_ids: Iterable[str]) -> list[dict[str, str]]:
+    """The keys of many drivers' records, by driver; one dictionary for each slot."""
+    slots: dict[int, dict[str, str]] = defaultdict(dict)
+    for driver_id in driver_ids:
+        bucket = record_bucket(driver_id)
+        slots[bucket][driver_id] = _driver_record(city_id, bucket, driver_id)
+    return list(slots.values())
+
+
+def _driver_record(city_id: str, bucket: int, driver_id: str) -> str:
+    return f"loc:{{{city_id}:b{bucket}}}:d:{driver_id}"

@@ -18,6 +18,9 @@ from hailstorm.location.positions import Availability, Fix, Known
 # Digits of 2^64; also the length that the Lua script compares.
 ORDER_CHARACTERS: Final = 20
 _ORDER_OFFSET: Final = 2**63
+_DIGITS: Final = {availability: str(availability.value) for availability in Availability}
+_BY_DIGIT: Final = {digit: availability for availability, digit in _DIGITS.items()}
+_AVAILABLE: Final = _DIGITS[Availability.AVAILABLE]
 
 
 def encode_member(fix: Fix) -> str:
@@ -29,32 +32,35 @@ def encode_member(fix: Fix) -> str:
 
 def decode_member(member: str, availability: Availability = Availability.AVAILABLE) -> Fix:
     """The position that a member carries. Raises ValueError for anything else."""
-    driver_id, latitude, longitude, observed_ms, sequence = member.split("|")
-    return Fix(
-        driver_id, int(sequence), float(latitude), float(longitude), int(observed_ms), availability
-    )
+    return _fix(member.split("|"), availability)
 
 
-def encode_record(fix: Fix, cell: int) -> str:
-    """The record of a position; of an offline driver only the sequence is kept."""
-    is_offline = fix.availability is Availability.OFFLINE
-    member = "" if is_offline else encode_member(fix)
+def encode_record(fix: Fix, cell: int, member: str) -> str:
+    """The record of a position, with its member; of an offline driver only the sequence is kept."""
+    kept = "" if fix.availability is Availability.OFFLINE else member
     order = f"{fix.sequence + _ORDER_OFFSET:0{ORDER_CHARACTERS}d}"
-    return f"{order}|{fix.availability:d}|{cell:x}|{member}"
+    return f"{order}|{_DIGITS[fix.availability]}|{cell:x}|{kept}"
 
 
-def decode_record(record: bytes) -> Known:
+def decode_record(record: str) -> Known:
     """What a record says. Raises ValueError for anything else."""
-    order, availability, _, member = record.decode().split("|", 3)
-    sequence = int(order) - _ORDER_OFFSET
-    if not member:
-        return Known(sequence, None)
-    return Known(sequence, decode_member(member, Availability(int(availability))))
+    order, availability, _, *member = record.split("|")
+    if member == [""]:
+        return Known(int(order) - _ORDER_OFFSET, None)
+    fix = _fix(member, _BY_DIGIT[availability])
+    return Known(fix.sequence, fix)
 
 
 def indexed_member(record: str) -> tuple[int, str] | None:
     """The cell and the member that stand in the index for a record; None when none does."""
     _, availability, cell, member = record.split("|", 3)
-    if int(availability) != Availability.AVAILABLE:
+    if availability != _AVAILABLE:
         return None
     return int(cell, 16), member
+
+
+def _fix(fields: list[str], availability: Availability) -> Fix:
+    driver_id, latitude, longitude, observed_ms, sequence = fields
+    return Fix(
+        driver_id, int(sequence), float(latitude), float(longitude), int(observed_ms), availability
+    )

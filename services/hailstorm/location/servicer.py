@@ -108,14 +108,15 @@ class LocationServicer(location_pb2_grpc.LocationServiceServicer):
 
 
 def _ping(position: Any) -> Ping:
-    has_point = position.HasField("point")
+    # Each look at a message's field makes an object, so it is done once.
+    point = position.point if position.HasField("point") else None
     return Ping(
-        driver_id=position.driver_id,
-        sequence=position.sequence,
-        latitude=position.point.latitude if has_point else None,
-        longitude=position.point.longitude if has_point else None,
-        observed_ms=_milliseconds(position),
-        availability=position.availability,
+        position.driver_id,
+        position.sequence,
+        None if point is None else point.latitude,
+        None if point is None else point.longitude,
+        _milliseconds(position),
+        position.availability,
     )
 
 
@@ -123,10 +124,12 @@ def _milliseconds(position: Any) -> int | None:
     """When the phone took it; None when it does not say, or says what is no time."""
     if not position.HasField("observed_at"):
         return None
-    seconds, nanos = position.observed_at.seconds, position.observed_at.nanos
+    observed_at = position.observed_at
+    seconds, nanos = observed_at.seconds, observed_at.nanos
     if not 0 < seconds <= _MAX_SECONDS or not 0 <= nanos < _NANOSECONDS:
         return None
-    return int(seconds * 1000 + nanos // 1_000_000)
+    milliseconds: int = seconds * 1000 + nanos // 1_000_000
+    return milliseconds
 
 
 def _write_fix(message: Any, fix: Fix) -> None:

@@ -14,9 +14,10 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -90,6 +91,21 @@ class StoreMetrics:
         self._reachable.set(not self._away)
 
 
+class _Connection(Connection):
+    """
+    Packs commands in C, as redis-py does for all connections but those of asyncio.
+
+    A batch of a hundred positions is four hundred words; in Python, packing them
+    takes a tenth of what the whole batch does.
+    """
+
+    _packer: Final = HiredisRespSerializer()
+
+    def pack_command(self, *words: Any) -> list[bytes]:
+        packed: list[bytes] = self._packer.pack(*words)
+        return packed
+
+
 class Store:
     """
     Redis, as `settings.mode` says: one server, or a cluster of them.
@@ -145,6 +161,7 @@ class Server:
         # redis-py's MovedError is one, too.
         self._answers = (AskError,) if leaves_redirects else ()
         pool = BlockingConnectionPool(
+            connection_class=_Connection,
             host=settings.host,
             port=settings.port,
             password=settings.password,

@@ -2,12 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
 
 from hailstorm.location.drivers import Drivers
 from hailstorm.location.positions import Availability, Decisions, Ping, Refusal
 from hailstorm.location.settings import IndexKind
+from hailstorm.location.store import Command, Store
 from integration.stores import RedisServer
 
 HERE = (40.7500, -73.9800)
@@ -38,6 +41,23 @@ def ping(sequence: int, at: tuple[float, float] = HERE, driver_id: str = "driver
 
 def reasons(decisions: Decisions) -> list[tuple[int, Refusal]]:
     return decisions.refused
+
+
+def indexed_members(redis: RedisServer, kind: IndexKind) -> list[str]:
+    """All members of the index, of whatever cell."""
+    pattern = "loc:*:c:*" if kind is IndexKind.RING else "loc:*:geo"
+    # A status reply, since its one line is the whole answer.
+    script = """
+        local all = {}
+        for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
+            for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+                all[#all + 1] = member
+            end
+        end
+        return redis.status_reply('all ' .. table.concat(all, ' '))
+    """
+    answer = redis.command("EVAL", script, "0", pattern).decode()
+    return answer.removeprefix("+all").split()
 
 
 async def ids_near(drivers: Drivers, at: tuple[float, float] = HERE) -> list[str]:
@@ -86,8 +106,8 @@ async def test_busy_and_offline_drivers_are_not_found(
     drivers = new_drivers(index_kind)
     for driver_id in ("driver-1", "driver-2", "driver-3"):
         await drivers.report("nyc", [ping(1, driver_id=driver_id)])
-    busy = replace(ping(2, driver_id="driver-1"), availability=Availability.BUSY)
-    offline = replace(ping(2, driver_id="driver-2"), availability=Availability.OFFLINE)
+    busy = ping(2, driver_id="driver-1")._replace(availability=Availability.BUSY)
+    offline = ping(2, driver_id="driver-2")._replace(availability=Availability.OFFLINE)
     await drivers.report("nyc", [busy, offline])
     assert await ids_near(drivers) == ["driver-3"]
     known = await drivers.positions("nyc", ["driver-1", "driver-2", "driver-3", "nobody"])
@@ -101,7 +121,7 @@ async def test_late_ping_does_not_bring_an_offline_driver_back(
     new_drivers: Callable[..., Drivers],
 ) -> None:
     drivers = new_drivers()
-    await drivers.report("nyc", [replace(ping(9), availability=Availability.OFFLINE)])
+    await drivers.report("nyc", [ping(9)._replace(availability=Availability.OFFLINE)])
     late = await drivers.report("nyc", [ping(8)])
     assert reasons(late) == [(0, Refusal.STALE)]
     assert await ids_near(drivers) == []
@@ -167,6 +187,46 @@ async def test_racing_servers_keep_the_newest_and_count_the_rest_as_stale(
         found = await servers[1].nearby("nyc", *HERE, 10, 5_000)
         assert [each.fix.driver_id for each in found] == ["driver-1"]
     assert 20 <= accepted <= 200
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "refused"),
+    [
+        (8, (9, Availability.AVAILABLE), [(0, Refusal.STALE)]),
+        (8, (9, Availability.OFFLINE), [(0, Refusal.STALE)]),
+        (9, (8, Availability.AVAILABLE), []),
+    ],
+    ids=["newer elsewhere", "gone", "older elsewhere"],
+)
+async def test_index_is_put_right_after_a_lost_race(
+    new_drivers: Callable[..., Drivers],
+    index_kind: IndexKind,
+    redis: RedisServer,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    mine: int,
+    theirs: tuple[int, Availability],
+    refused: list[tuple[int, Refusal]],
+) -> None:
+    drivers, others = new_drivers(index_kind), new_drivers(index_kind)
+    sequence, availability = theirs
+    await drivers.report("nyc", [ping(7)])
+    read = store.read
+
+    async def read_and_lose_time(commands: Sequence[Command]) -> list[Any]:
+        """Between our look at the record and our write, another server takes a ping."""
+        records = await read(commands)
+        monkeypatch.setattr(store, "read", read)
+        await others.report("nyc", [ping(sequence, THERE)._replace(availability=availability)])
+        return records
+
+    monkeypatch.setattr(store, "read", read_and_lose_time)
+    decisions = await drivers.report("nyc", [ping(mine)])
+    assert reasons(decisions) == refused
+    # Only what the record says stands in the index, once.
+    expected = [] if availability is Availability.OFFLINE else [max(mine, sequence)]
+    members = indexed_members(redis, index_kind)
+    assert [int(member.rpartition("|")[2]) for member in members] == expected
 
 
 async def test_keys_expire_by_themselves(

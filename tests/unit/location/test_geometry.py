@@ -6,7 +6,7 @@ import random
 import h3.api.basic_int as h3
 import pytest
 
-from hailstorm.location.geometry import CellCover, cell_at, distance_m, parent_of
+from hailstorm.location.geometry import CellCover, cell_at, distance_m, moved_at_most_m, parent_of
 
 
 def places(number: int, seed: str) -> list[tuple[float, float]]:
@@ -83,3 +83,13 @@ def travel(latitude: float, longitude: float, bearing: float, metres: float) -> 
     )
     around = (longitude + math.degrees(turn) + 180) % 360 - 180
     return math.degrees(target), around
+
+
+def test_way_along_the_grid_is_never_shorter() -> None:
+    dice = random.Random("grid")
+    for one in places(300, "grid"):
+        # Next door, where the two are nearly equal, and anywhere.
+        near = (one[0] + dice.uniform(-0.01, 0.01), one[1] + dice.uniform(-0.01, 0.01))
+        for other in (near, dice.choice(places(1, "other"))):
+            # A micrometre for the rounding of floats.
+            assert distance_m(*one, *other) <= moved_at_most_m(*one, *other) + 1e-6

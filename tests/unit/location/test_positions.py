@@ -1,7 +1,6 @@
 """Which pings are believed, each reason with the case next to it that passes."""
 
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -38,14 +37,14 @@ def test_plain_ping_is_believed() -> None:
 @pytest.mark.parametrize(
     "ping",
     [
-        replace(PING, latitude=None),
-        replace(PING, longitude=None),
-        replace(PING, observed_ms=None),
-        replace(PING, driver_id=""),
-        replace(PING, driver_id="a|b"),
-        replace(PING, availability=0),
-        replace(PING, availability=4),
-        replace(PING, availability=-1),
+        PING._replace(latitude=None),
+        PING._replace(longitude=None),
+        PING._replace(observed_ms=None),
+        PING._replace(driver_id=""),
+        PING._replace(driver_id="a|b"),
+        PING._replace(availability=0),
+        PING._replace(availability=4),
+        PING._replace(availability=-1),
     ],
 )
 def test_ping_with_a_missing_field_is_malformed(ping: Ping) -> None:
@@ -57,7 +56,7 @@ def test_ping_with_a_missing_field_is_malformed(ping: Ping) -> None:
     [(90.01, 0), (0, 180.01), (math.nan, 0), (0, math.nan), (math.inf, 0), (0, -math.inf)],
 )
 def test_place_that_is_not_on_earth_is_impossible(latitude: float, longitude: float) -> None:
-    ping = replace(PING, latitude=latitude, longitude=longitude)
+    ping = PING._replace(latitude=latitude, longitude=longitude)
     assert decide(ping) is Refusal.IMPOSSIBLE
 
 
@@ -71,13 +70,13 @@ def test_place_that_is_not_on_earth_is_impossible(latitude: float, longitude: fl
     ],
 )
 def test_time_must_be_about_now(offset_ms: int, refusal: Refusal | None) -> None:
-    result = decide(replace(PING, observed_ms=NOW_MS + offset_ms))
+    result = decide(PING._replace(observed_ms=NOW_MS + offset_ms))
     assert (result if isinstance(result, Refusal) else None) is refusal
 
 
 @pytest.mark.parametrize(("sequence", "is_stale"), [(4, True), (5, True), (6, False)])
 def test_sequence_must_grow(sequence: int, is_stale: bool) -> None:
-    result = decide(replace(PING, sequence=sequence), Known(5, FIX))
+    result = decide(PING._replace(sequence=sequence), Known(5, FIX))
     assert (result is Refusal.STALE) is is_stale
 
 
@@ -95,9 +94,8 @@ def test_sequence_must_grow(sequence: int, is_stale: bool) -> None:
     ],
 )
 def test_driver_moves_no_faster_than_a_car(metres: int, seconds: int, is_teleport: bool) -> None:
-    before = replace(FIX, observed_ms=NOW_MS - 10_000)
-    ping = replace(
-        PING,
+    before = FIX._replace(observed_ms=NOW_MS - 10_000)
+    ping = PING._replace(
         sequence=6,
         latitude=40.75 + metres * METRE,
         observed_ms=NOW_MS - 10_000 + seconds * 1000,
@@ -106,22 +104,22 @@ def test_driver_moves_no_faster_than_a_car(metres: int, seconds: int, is_telepor
 
 
 def test_driver_may_come_back_anywhere_after_being_offline() -> None:
-    assert isinstance(decide(replace(PING, sequence=6, latitude=0.0), Known(5, None)), Fix)
+    assert isinstance(decide(PING._replace(sequence=6, latitude=0.0), Known(5, None)), Fix)
 
 
 def test_driver_may_go_offline_from_anywhere() -> None:
-    ping = replace(PING, sequence=6, latitude=0.0, availability=Availability.OFFLINE)
+    ping = PING._replace(sequence=6, latitude=0.0, availability=Availability.OFFLINE)
     assert isinstance(decide(ping, Known(5, FIX)), Fix)
 
 
 def test_batch_decides_each_ping_against_the_one_before() -> None:
     pings = [
-        replace(PING, sequence=9, latitude=40.751),
-        replace(PING, sequence=7),
-        replace(PING, sequence=7),
-        replace(PING, sequence=8, latitude=50.0),
-        replace(PING, driver_id="driver-2", availability=0),
-        replace(PING, driver_id="driver-3"),
+        PING._replace(sequence=9, latitude=40.751),
+        PING._replace(sequence=7),
+        PING._replace(sequence=7),
+        PING._replace(sequence=8, latitude=50.0),
+        PING._replace(driver_id="driver-2", availability=0),
+        PING._replace(driver_id="driver-3"),
     ]
     decisions = decide_batch(pings, {"driver-1": Known(6, FIX)}, NOW_MS, SETTINGS)
     assert decisions.accepted_count == 3
@@ -137,7 +135,7 @@ def test_batch_decides_each_ping_against_the_one_before() -> None:
 
 
 def test_only_proper_ids_are_looked_up_and_each_once() -> None:
-    pings = [PING, PING, replace(PING, driver_id="x{y}"), replace(PING, driver_id="driver-2")]
+    pings = [PING, PING, PING._replace(driver_id="x{y}"), PING._replace(driver_id="driver-2")]
     assert drivers_to_look_up(pings) == ["driver-1", "driver-2"]
 
 

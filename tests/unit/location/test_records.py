@@ -29,7 +29,7 @@ fixes = st.builds(
 
 @given(fixes)
 def test_record_reads_as_it_was_written(fix: Fix) -> None:
-    assert decode_record(encode_record(fix, 1).encode()) == Known(fix.sequence, fix)
+    assert decode_record(encode_record(fix, 1, encode_member(fix))) == Known(fix.sequence, fix)
     assert decode_member(encode_member(fix), fix.availability) == fix
 
 
@@ -37,7 +37,7 @@ def test_record_reads_as_it_was_written(fix: Fix) -> None:
 def test_records_sort_like_their_sequences(one: int, other: int) -> None:
     def head(sequence: int) -> str:
         fix = Fix("d", sequence, 0, 0, 1, Availability.AVAILABLE)
-        text = encode_record(fix, 1)
+        text = encode_record(fix, 1, encode_member(fix))
         assert text[ORDER_CHARACTERS] == "|"
         return text[:ORDER_CHARACTERS]
 
@@ -46,8 +46,8 @@ def test_records_sort_like_their_sequences(one: int, other: int) -> None:
 
 def test_offline_record_keeps_the_sequence_only() -> None:
     fix = Fix("driver-1", 5, 40.75, -73.98, 1, Availability.OFFLINE)
-    record = encode_record(fix, 0x892A100D2C3FFFF)
-    assert decode_record(record.encode()) == Known(5, None)
+    record = encode_record(fix, 0x892A100D2C3FFFF, encode_member(fix))
+    assert decode_record(record) == Known(5, None)
     assert "driver-1" not in record
     assert indexed_member(record) is None
 
@@ -55,6 +55,6 @@ def test_offline_record_keeps_the_sequence_only() -> None:
 @pytest.mark.parametrize("availability", [Availability.AVAILABLE, Availability.BUSY])
 def test_only_available_drivers_stand_in_the_index(availability: Availability) -> None:
     fix = Fix("driver-1", 5, 40.75, -73.98, 1, availability)
-    record = encode_record(fix, 0x892A100D2C3FFFF)
+    record = encode_record(fix, 0x892A100D2C3FFFF, encode_member(fix))
     expected = (0x892A100D2C3FFFF, encode_member(fix))
     assert indexed_member(record) == (expected if availability is Availability.AVAILABLE else None)

@@ -7,24 +7,21 @@ right. Commands are returned rather than run where a caller puts those of many
 drivers into one pipeline.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from hailstorm.location.positions import Fix
 from hailstorm.location.store import Command
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A driver's place in the index: the cell and the exact member."""
 
     cell: int
     member: str
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A driver near a point."""
 
     fix: Fix
@@ -38,7 +35,7 @@ class DriverIndex(Protocol):
         self,
         city_id: str,
         removed: Sequence[Entry],
-        added: Sequence[tuple[Entry, Fix]],
+        added: Iterable[tuple[Entry, Fix]],
         now_ms: int,
     ) -> list[Command]:
         """

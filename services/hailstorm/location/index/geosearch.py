@@ -8,7 +8,7 @@ setting, so that this can be shown on the same code and keys.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from hailstorm.location import keys
@@ -70,7 +70,7 @@ class GeosearchIndex:
         self,
         city_id: str,
         removed: Sequence[Entry],
-        added: Sequence[tuple[Entry, Fix]],
+        added: Iterable[tuple[Entry, Fix]],
         now_ms: int,
     ) -> list[Command]:
         removals: dict[int, list[str]] = defaultdict(list)

@@ -100,7 +100,7 @@ class RingIndex:
         self,
         city_id: str,
         removed: Sequence[Entry],
-        added: Sequence[tuple[Entry, Fix]],
+        added: Iterable[tuple[Entry, Fix]],
         now_ms: int,
     ) -> list[Command]:
         parents: dict[int, _Changes] = defaultdict(_Changes)

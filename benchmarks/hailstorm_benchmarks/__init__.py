@@ -1,0 +1,1 @@
+"""What the benchmarks share: figures and their verdicts, load, stores, the machine."""

@@ -1,0 +1,143 @@
+"""
+RequestTrip through the edge: how fast below the knee, how much of it beyond.
+
+Drives the cluster of `make demo`, which must be up, with the load generator of
+the drills as a process of its own: riders in an open model, who then live their
+trip, drivers who report, riders who only look. The rate of riders grows until
+fewer than 95 % are answered within 250 ms: the knee. Judged are the p99 at half
+of it, and what is still answered in time at three times of it. How late the
+generator was stands beside every step.
+"""
+
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from hailstorm_benchmarks.documents import unknown
+from hailstorm_benchmarks.figures import Asked, Figure, Spread
+from hailstorm_benchmarks.knee import NoKneeError, Step, find_knee, step_of
+from hailstorm_benchmarks.report import arguments, finish, say
+from hailstorm_loadtests.history import HistoryError, read_history
+
+# Issue 4, "Figures to reach".
+P99_ASKED: Final = Asked(250.0, is_floor=False)
+GOODPUT_ASKED: Final = Asked(0.9)
+METHOD: Final = "RequestTrip"
+# The edge of `make demo`.
+EDGE: Final = "127.0.0.1:18080"
+# Riders a second: the first is what the drills use, the last what the profile allows.
+FIRST_RATE: Final = 2.0
+MOST_RATE: Final = 200.0
+# Enough for a minute's riders at the knee that the capacity plan predicts.
+DRIVERS: Final = 2_000
+WARMUP_SECONDS: Final = 6.0
+WIND_DOWN_SECONDS: Final = 5.0
+
+
+class LoadError(Exception):
+    """The generator did not do its work; the message has its last words."""
+
+
+def offer(target: str, rate: float, seconds: float, seed: int) -> Step:
+    """Offer `rate` riders a second for so long, and judge how they were answered."""
+    profile: dict[str, Any] = {
+        "trips_per_minute": round(rate * 60, 1),
+        "duration_seconds": seconds,
+        "warmup_seconds": WARMUP_SECONDS,
+        "wind_down_seconds": WIND_DOWN_SECONDS,
+        "drivers": DRIVERS,
+        "positions_per_call": 100,
+        "views_per_second": round(rate, 1),
+        "seed": seed,
+    }
+    settings = [word for name, value in profile.items() for word in ("--set", f"{name}={value}")]
+    with tempfile.TemporaryDirectory(prefix="hailstorm-knee-") as folder:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "hailstorm_loadtests", "run"),
+                *("--target", target, "--output", folder, *settings),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds + 120,
+        )
+        if done.returncode != 0:
+            raise LoadError(done.stderr.strip()[-500:])
+        history = read_history(next(Path(folder).glob("*.jsonl.gz")))
+    own = next(line for line in history.generator if line.get("kind") == "generator")
+    step = step_of(history.calls, METHOD, own["demand_at"], seconds)
+    say(
+        f"{step.offered:.1f} riders/s: {step.good:.1f}/s in time, p99 {step.p99_ms:.0f} ms,"
+        f" generator {step.lag_p99_ms:.0f} ms late (p99), n {step.wishes}"
+    )
+    return step
+
+
+def measure(target: str, runs: int, seconds: float) -> list[Figure]:
+    """Find the knee, then go below and beyond it in turn. Raises NoKneeError, LoadError."""
+    knee = find_knee(lambda rate: offer(target, rate, seconds, seed=1), FIRST_RATE, MOST_RATE)
+    say(f"knee: {knee:.1f} riders/s")
+    below, at, beyond = [], [], []
+    for turn in range(runs):
+        below.append(offer(target, knee / 2, seconds, seed=turn + 2))
+        at.append(offer(target, knee, seconds, seed=turn + 2))
+        beyond.append(offer(target, knee * 3, seconds, seed=turn + 2))
+    lag = max(step.lag_p99_ms for step in (*below, *at, *beyond))
+    why = f"knee {knee:.1f} riders/s; generator up to {lag:.0f} ms late (p99)"
+    if not all(step.is_believable for step in (*below, *at, *beyond)):
+        raise NoKneeError(f"the generator was up to {lag:.0f} ms late (p99)")
+    return [
+        Figure(
+            name="RequestTrip p99 at half the knee",
+            unit="ms",
+            measured=Spread(tuple(step.p99_ms for step in below)),
+            asked=P99_ASKED,
+            why=why,
+        ),
+        Figure(
+            name="RequestTrip goodput at 3x the knee",
+            unit="calls/s",
+            measured=Spread(tuple(step.good for step in beyond)),
+            asked=GOODPUT_ASKED,
+            asked_of_ratio=True,
+            rival_name="at the knee",
+            rival=Spread(tuple(step.good for step in at)),
+            why=why,
+        ),
+    ]
+
+
+def is_listening(target: str) -> bool:
+    """Whether somebody takes connections there."""
+    host, _, port = target.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def main() -> int:
+    parser = arguments(__doc__)
+    parser.add_argument("--target", default=EDGE, help=f"host:port of the edge ({EDGE})")
+    options = parser.parse_args()
+    runs = options.runs or (1 if options.quick else 3)
+    try:
+        if not is_listening(options.target):
+            raise LoadError(f"nobody listens on {options.target}; `make demo` brings it up")
+        figures = measure(options.target, runs, 8.0 if options.quick else 30.0)
+    except (LoadError, NoKneeError, HistoryError, subprocess.TimeoutExpired) as error:
+        why = " ".join(str(error).split())
+        figures = [
+            unknown("RequestTrip p99 at half the knee", why),
+            unknown("RequestTrip goodput at 3x the knee", why),
+        ]
+    return finish("request_trip", figures, options.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""
+`make bench` and `make seed`: the programs of benchmarks/, with what they need.
+
+They run in the virtual environment over Redis and Postgres of their own; only
+RequestTrip is measured on the demo's cluster, and is UNKNOWN where none is up.
+"""
+
+import subprocess
+from collections.abc import Sequence
+
+from hailstorm_platform import store_programs, venv
+from hailstorm_platform.commands import Commands
+from hailstorm_platform.context import Context
+
+
+def run(context: Context, commands: Commands, arguments: Sequence[str]) -> int:
+    """
+    Run the benchmarks; 0 every figure is held, 1 one is missed, 2 one is UNKNOWN.
+
+    All of them write docs/evidence/core.json; a choice of them, or --quick, does not.
+    """
+    output = context.paths.root / "docs" / "evidence" / "core.json"
+    options = [] if arguments else ["--output", str(output)]
+    return _program(context, commands, "bench.py", [*arguments, *options])
+
+
+def seed(context: Context, commands: Commands, arguments: Sequence[str]) -> int:
+    """Load trips into the database that the arguments name, or one of its own."""
+    return _program(context, commands, "seed.py", arguments)
+
+
+def _program(context: Context, commands: Commands, name: str, arguments: Sequence[str]) -> int:
+    python = venv.install(context)
+    store_programs.ensure(context)
+    return subprocess.run(
+        [str(python), str(context.paths.root / "benchmarks" / name), *arguments],
+        cwd=context.paths.root,
+        env=commands.merged(),
+        stdin=subprocess.DEVNULL,
+        check=False,
+    ).returncode

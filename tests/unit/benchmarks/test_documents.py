@@ -1,0 +1,62 @@
+"""What other benchmarks wrote is judged, and what cannot be read never passes."""
+
+from typing import Any
+
+import pytest
+
+from hailstorm_benchmarks.documents import figures_of
+from hailstorm_benchmarks.figures import Asked, Figure, Spread, Verdict
+
+
+def matching(batched_wait: float) -> dict[str, Any]:
+    def row(load: float, policy: str, wait: float) -> dict[str, Any]:
+        runs = [{"mean_wait_s": wait, "abandoned_share": 0.2}]
+        return {"riders": "wait", "load": load, "policy": policy, "runs": runs}
+
+    return {
+        "rows": [
+            # Below overload nothing is asked.
+            row(0.5, "batched", 99.0),
+            row(0.5, "nearest first", 1.0),
+            row(1.2, "batched", batched_wait),
+            row(1.2, "nearest first", 50.0),
+        ]
+    }
+
+
+@pytest.mark.parametrize(("wait", "verdict"), [(49.0, Verdict.HELD), (51.0, Verdict.MISSED)])
+def test_batched_matching_must_be_better_in_overload(wait: float, verdict: Verdict) -> None:
+    figures = figures_of("matching", matching(wait), 0)
+    assert [figure.verdict for figure in figures] == [verdict, Verdict.HELD]
+
+
+@pytest.mark.parametrize(("goodput", "verdict"), [(90.0, Verdict.HELD), (89.0, Verdict.MISSED)])
+def test_goodput_must_stay_flat(goodput: float, verdict: Verdict) -> None:
+    gradient = {
+        "1.0": {"goodput_per_second": 100.0, "rounds": 3},
+        "3.0": {"goodput_per_second": goodput, "rounds": 3},
+    }
+    (figure,) = figures_of("overload", {"settings": {"gradient": gradient}}, 0)
+    assert figure.verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("positions", None),
+        ("overload", {}),
+        ("matching", {"rows": []}),
+        ("a stranger", {}),
+        ("positions", {"figures": [{"name": "no unit"}]}),
+    ],
+)
+def test_what_cannot_be_read_is_unknown(name: str, document: dict[str, Any] | None) -> None:
+    (figure,) = figures_of(name, document, 0)
+    assert figure.verdict is Verdict.UNKNOWN
+    assert figure.why
+
+
+def test_own_documents_are_judged_anew() -> None:
+    stored = Figure("a", "1/s", Spread((1.0,)), Asked(2.0)).to_json()
+    (figure,) = figures_of("positions", {"figures": [{**stored, "verdict": "held"}]}, 0)
+    assert figure.verdict is Verdict.MISSED
