@@ -1,0 +1,194 @@
+"""
+Which Envoys there are, and whether each is being heard.
+
+An Envoy without calls sends nothing, and so does one whose lines are lost. To
+tell them apart the recorder asks each Envoy something harmless every second, and
+waits for its own question to come back on the Envoy's log: the pulse. The
+Envoys to ask are the addresses behind the edge's headless Service, and those
+that were heard and still answer.
+
+    heard ──stream ended, or no pulse came back──► gap ──heard again──► heard
+      └──stream ended, gone from DNS and does not answer──► left (no gap)
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from hailstorm_operator.recorder.gaps import (
+    DROPPED,
+    NOT_YET_HEARD,
+    SILENT,
+    STREAM_ENDED,
+    Gap,
+    GapLedger,
+)
+
+# Three questions of a second, each back within 0.2 s: one may be lost to a busy machine.
+SILENCE_SECONDS: Final = 3.0
+# Without a Service to ask, nobody says whether an Envoy left or is cut off. Longer
+# than the longest drain of the chart (20 s): by then it has no calls any more.
+UNKNOWN_SECONDS: Final = 30.0
+# An Envoy first met this soon after the recorder's own start was there before it,
+# as far as anybody knows, and lost what it sent meanwhile.
+STARTING_SECONDS: Final = 10.0
+
+
+@dataclass
+class Envoy:
+    """One Envoy. `target` is where its statistics are asked for, name what it calls itself."""
+
+    name: str = ""
+    target: str = ""
+    asked_since: float | None = None
+    heard_at: float | None = None
+    pulse_at: float | None = None
+    streams: int = 0
+    ended_at: float | None = None
+    dropped: int = 0
+    gap: Gap | None = None
+
+    @property
+    def title(self) -> str:
+        """What people know it by."""
+        return self.name or self.target
+
+
+class Presence:
+    """Envoys by name and by target. `review` once a second, after a round of pulses."""
+
+    def __init__(self, gaps: GapLedger, started: float) -> None:
+        self._gaps = gaps
+        self._started = started
+        self._by_name: dict[str, Envoy] = {}
+        self._by_target: dict[str, Envoy] = {}
+
+    def envoys(self) -> list[Envoy]:
+        """Every Envoy that is known to be there."""
+        found = (*self._by_name.values(), *self._by_target.values())
+        return list({id(one): one for one in found}.values())
+
+    def targets(self) -> set[str]:
+        """Targets of Envoys that were heard: still to be asked when DNS no longer has them."""
+        return {one.target for one in self._by_name.values() if one.target}
+
+    def expect(self, name: str, target: str, since: float) -> None:
+        """An Envoy that was there before a restart: unheard since then."""
+        envoy = Envoy(name, target, asked_since=since)
+        if name:
+            self._by_name[name] = envoy
+        if target:
+            self._by_target[target] = envoy
+        envoy.gap = self._gaps.open(since, envoy.title, NOT_YET_HEARD)
+
+    def opened(self, name: str, now: float) -> None:
+        """A stream of this Envoy began."""
+        self._named(name, now).streams += 1
+        self.heard(name, now)
+
+    def heard(self, name: str, now: float) -> None:
+        """A message of this Envoy came."""
+        envoy = self._named(name, now)
+        envoy.heard_at = now
+        # That lines come again does not tell that all of them do; a pulse does.
+        if envoy.gap is not None and envoy.gap.reason != SILENT:
+            self._gaps.close(envoy.gap, now)
+            envoy.gap, envoy.asked_since = None, now
+        if envoy.ended_at is not None and envoy.gap is None:
+            # Back before anybody asked: what it sent in between is lost all the same.
+            self._gaps.add(envoy.ended_at, now, envoy.title, STREAM_ENDED)
+        envoy.ended_at = None
+
+    def pulsed(self, name: str, target: str, now: float) -> None:
+        """A question came back: name and target are the same Envoy's."""
+        envoy = self._named(name, now)
+        other = self._by_target.get(target)
+        if other is not None and other is not envoy:
+            if other.gap is not None:
+                self._gaps.close(other.gap, now)
+                other.gap = None
+            envoy.asked_since = envoy.asked_since or other.asked_since
+            if other.name and self._by_name.get(other.name) is other:
+                # Its successor at the same address: a pod's name is used once.
+                del self._by_name[other.name]
+        self._by_target[target] = envoy
+        envoy.target, envoy.pulse_at = target, now
+        if envoy.gap is not None:
+            self._gaps.close(envoy.gap, now)
+            envoy.gap = None
+
+    def ended(self, name: str, now: float) -> None:
+        """A stream of this Envoy ended."""
+        envoy = self._named(name, now)
+        envoy.streams = max(0, envoy.streams - 1)
+        if envoy.ended_at is None:
+            # What was on its way when it broke is lost, too: since the last line.
+            envoy.ended_at = envoy.heard_at or now
+
+    def dropped(self, target: str, total: int, asked_before: float, now: float) -> None:
+        """What an Envoy says it could not send since it started."""
+        envoy = self._by_target.get(target)
+        if envoy is None:
+            return
+        if total > envoy.dropped:
+            self._gaps.add(asked_before, now, envoy.title, DROPPED)
+        envoy.dropped = total
+
+    def review(
+        self, expected: Iterable[str] | None, answered: Iterable[str], began: float, now: float
+    ) -> None:
+        """
+        Decide who is heard, who is not, and who has left.
+
+        `expected` are targets in DNS, None when no Service is watched; `answered`
+        those that answered a question asked after `began`.
+        """
+        present = {*(expected or ()), *answered}
+        for target in present - set(self._by_target):
+            envoy = self._by_target[target] = Envoy(target=target, asked_since=now)
+            self._note_early(envoy, now)
+        for envoy in self.envoys():
+            if envoy.ended_at is not None and envoy.ended_at > began:
+                continue
+            if expected is None or not envoy.target:
+                self._review_unwatched(envoy, now)
+            elif envoy.target in present:
+                self._review_present(envoy, now)
+            elif envoy.streams == 0 or envoy.ended_at is not None:
+                self._leave(envoy, now)
+
+    def _review_present(self, envoy: Envoy, now: float) -> None:
+        if envoy.gap is not None:
+            return
+        if envoy.ended_at is not None:
+            envoy.gap = self._gaps.open(envoy.ended_at, envoy.title, STREAM_ENDED)
+            envoy.ended_at = None
+            return
+        since = max(at for at in (envoy.pulse_at, envoy.asked_since, 0.0) if at is not None)
+        if now - since > SILENCE_SECONDS:
+            envoy.gap = self._gaps.open(since, envoy.title, SILENT)
+
+    def _review_unwatched(self, envoy: Envoy, now: float) -> None:
+        if envoy.ended_at is not None and envoy.gap is None and envoy.streams == 0:
+            envoy.gap = self._gaps.open(envoy.ended_at, envoy.title, STREAM_ENDED)
+            envoy.ended_at = None
+        heard = envoy.heard_at or envoy.asked_since or now
+        if envoy.gap is not None and now - heard > UNKNOWN_SECONDS:
+            self._leave(envoy, now)
+
+    def _leave(self, envoy: Envoy, now: float) -> None:
+        if envoy.gap is not None:
+            self._gaps.close(envoy.gap, now)
+        self._by_name = {key: one for key, one in self._by_name.items() if one is not envoy}
+        self._by_target = {key: one for key, one in self._by_target.items() if one is not envoy}
+
+    def _named(self, name: str, now: float) -> Envoy:
+        envoy = self._by_name.get(name)
+        if envoy is None:
+            envoy = self._by_name[name] = Envoy(name)
+            self._note_early(envoy, now)
+        return envoy
+
+    def _note_early(self, envoy: Envoy, now: float) -> None:
+        if now - self._started < STARTING_SECONDS:
+            envoy.gap = self._gaps.open(self._started, envoy.title, NOT_YET_HEARD)
