@@ -50,15 +50,21 @@ class GapLedger:
         """Begin a gap; `start` is when the last line was heard."""
         gap = Gap(start - MARGIN_SECONDS, None, envoy, reason)
         self._gaps.append(gap)
-        self._changed.append(gap)
+        self._note(gap)
         self._merge()
         return gap
 
     def close(self, gap: Gap, end: float) -> None:
         """End a gap; `end` is when a line was heard again."""
         gap.end = end + MARGIN_SECONDS
-        if all(gap is not one for one in self._changed):
-            self._changed.append(gap)
+        self._note(gap)
+
+    def withdraw(self, gap: Gap) -> None:
+        """Nothing was lost after all."""
+        # Written down as empty, in case it has been written down as open.
+        gap.end = gap.start
+        self._gaps = [one for one in self._gaps if one is not gap]
+        self._note(gap)
 
     def add(self, start: float, end: float, envoy: str, reason: str) -> None:
         """A gap that is over."""
@@ -76,13 +82,17 @@ class GapLedger:
 
     def restore(self, gaps: Iterable[Gap]) -> None:
         """Take up gaps that ended before a restart."""
-        self._gaps.extend(gaps)
+        self._gaps.extend(gap for gap in gaps if gap.end is None or gap.end > gap.start)
 
     def window(self, first: float, last: float) -> list[Gap]:
         """Gaps that touch this stretch, in their order."""
         return sorted(
             (gap for gap in self._gaps if gap.touches(first, last)), key=lambda gap: gap.start
         )
+
+    def _note(self, gap: Gap) -> None:
+        if all(gap is not one for one in self._changed):
+            self._changed.append(gap)
 
     def _merge(self) -> None:
         """Bound the memory: the oldest two that are over become one that covers both."""

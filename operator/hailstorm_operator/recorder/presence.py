@@ -8,7 +8,7 @@ Envoys to ask are the addresses behind the edge's headless Service, and those
 that were heard and still answer.
 
     heard ──stream ended, or no pulse came back──► gap ──heard again──► heard
-      └──stream ended, gone from DNS and does not answer──► left (no gap)
+      └──stream ended, no answer, and it was draining or is gone from DNS──► left (no gap)
 """
 
 from collections.abc import Iterable
@@ -34,6 +34,14 @@ UNKNOWN_SECONDS: Final = 30.0
 STARTING_SECONDS: Final = 10.0
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What an Envoy says when asked: lines it could not send so far, and whether it drains."""
+
+    dropped: int
+    is_draining: bool
+
+
 @dataclass
 class Envoy:
     """One Envoy. `target` is where its statistics are asked for, name what it calls itself."""
@@ -45,7 +53,10 @@ class Envoy:
     pulse_at: float | None = None
     streams: int = 0
     ended_at: float | None = None
-    dropped: int = 0
+    """Last line before a stream ended; None while all is well."""
+    broke_at: float = 0.0
+    dropped: int | None = None
+    is_draining: bool = False
     gap: Gap | None = None
 
     @property
@@ -62,6 +73,7 @@ class Presence:
         self._started = started
         self._by_name: dict[str, Envoy] = {}
         self._by_target: dict[str, Envoy] = {}
+        self._left: dict[str, float] = {}
 
     def envoys(self) -> list[Envoy]:
         """Every Envoy that is known to be there."""
@@ -94,7 +106,7 @@ class Presence:
         if envoy.gap is not None and envoy.gap.reason != SILENT:
             self._gaps.close(envoy.gap, now)
             envoy.gap, envoy.asked_since = None, now
-        if envoy.ended_at is not None and envoy.gap is None:
+        elif envoy.ended_at is not None and envoy.gap is None:
             # Back before anybody asked: what it sent in between is lost all the same.
             self._gaps.add(envoy.ended_at, now, envoy.title, STREAM_ENDED)
         envoy.ended_at = None
@@ -113,9 +125,12 @@ class Presence:
                 del self._by_name[other.name]
         self._by_target[target] = envoy
         envoy.target, envoy.pulse_at = target, now
-        if envoy.gap is not None:
+        if envoy.gap is not None and envoy.gap.reason == SILENT:
+            # No stream ended, and a stream keeps its order: it was slow, and all came.
+            self._gaps.withdraw(envoy.gap)
+        elif envoy.gap is not None:
             self._gaps.close(envoy.gap, now)
-            envoy.gap = None
+        envoy.gap = None
 
     def ended(self, name: str, now: float) -> None:
         """A stream of this Envoy ended."""
@@ -124,15 +139,19 @@ class Presence:
         if envoy.ended_at is None:
             # What was on its way when it broke is lost, too: since the last line.
             envoy.ended_at = envoy.heard_at or now
+        envoy.broke_at = now
+        if envoy.gap is not None and envoy.gap.reason == SILENT:
+            envoy.gap.reason = STREAM_ENDED
 
-    def dropped(self, target: str, total: int, asked_before: float, now: float) -> None:
-        """What an Envoy says it could not send since it started."""
+    def answered(self, target: str, answer: Answer, asked_before: float, now: float) -> None:
+        """What an Envoy says of itself; the question before was asked at `asked_before`."""
         envoy = self._by_target.get(target)
         if envoy is None:
             return
-        if total > envoy.dropped:
+        # What it dropped before it was first asked lies in the gap before that.
+        if envoy.dropped is not None and answer.dropped > envoy.dropped:
             self._gaps.add(asked_before, now, envoy.title, DROPPED)
-        envoy.dropped = total
+        envoy.dropped, envoy.is_draining = answer.dropped, answer.is_draining
 
     def review(
         self, expected: Iterable[str] | None, answered: Iterable[str], began: float, now: float
@@ -143,18 +162,29 @@ class Presence:
         `expected` are targets in DNS, None when no Service is watched; `answered`
         those that answered a question asked after `began`.
         """
-        present = {*(expected or ()), *answered}
+        answering = set(answered)
+        self._left = {
+            target: at
+            for target, at in self._left.items()
+            if target not in answering and now - at < UNKNOWN_SECONDS
+        }
+        present = {*(expected or ()), *answering} - set(self._left)
         for target in present - set(self._by_target):
             envoy = self._by_target[target] = Envoy(target=target, asked_since=now)
             self._note_early(envoy, now)
         for envoy in self.envoys():
-            if envoy.ended_at is not None and envoy.ended_at > began:
+            if envoy.ended_at is not None and envoy.broke_at > began:
+                # An answer from before it broke tells nothing: ask again first.
                 continue
             if expected is None or not envoy.target:
                 self._review_unwatched(envoy, now)
+            elif envoy.ended_at is not None and envoy.is_draining and envoy.target not in answering:
+                # A drain ends when nothing is in flight. DNS may be a few seconds behind.
+                self._left[envoy.target] = now
+                self._leave(envoy, now)
             elif envoy.target in present:
                 self._review_present(envoy, now)
-            elif envoy.streams == 0 or envoy.ended_at is not None:
+            elif envoy.streams == 0 or envoy.ended_at is not None or envoy.gap is not None:
                 self._leave(envoy, now)
 
     def _review_present(self, envoy: Envoy, now: float) -> None:

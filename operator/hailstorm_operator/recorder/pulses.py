@@ -1,28 +1,34 @@
 """
 Asks every Envoy something harmless once a second; its log should tell of it.
 
-The question is for the counter of lines that an Envoy could not send, which says
-of losses what no stream tells.
+The question is whether the Envoy is ready, which tells one that leaves from one
+that was killed; beside it, for the counter of lines that the Envoy could not
+send, which says of losses what no stream tells.
 """
 
 import asyncio
 import logging
+import re
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
 
+from hailstorm_operator.recorder.presence import Answer
 from hailstorm_operator.recorder.store import PULSE_HEADER, Store
 
 logger = logging.getLogger(__name__)
 
 PULSE_SECONDS: Final = 1.0
-# Below the pulse, so that rounds do not overlap.
+# Of both questions together: below the pulse, so that rounds do not overlap.
 TIMEOUT_SECONDS: Final = 0.8
-_PATH: Final = r"/stats?filter=^access_logs\.grpc_access_log\.logs_dropped$"
-_COUNTER: Final = "access_logs.grpc_access_log.logs_dropped:"
+# 503 from the moment a drain begins. server.state would say the same, 5 s late.
+_READY_PATH: Final = "/ready"
+_DROPPED: Final = "access_logs.grpc_access_log.logs_dropped"
+_DROPPED_PATH: Final = rf"/stats?filter=^{re.escape(_DROPPED)}$"
 
 
 class Pulses:
@@ -54,11 +60,11 @@ class Pulses:
         answers = await asyncio.gather(*(self._ask(target) for target in targets))
         now = time.time()
         answered = []
-        for target, dropped in zip(targets, answers, strict=True):
-            if dropped is None:
+        for target, answer in zip(targets, answers, strict=True):
+            if answer is None:
                 continue
             answered.append(target)
-            presence.dropped(target, dropped, self._asked.get(target, began), now)
+            presence.answered(target, answer, self._asked.get(target, began), now)
             self._asked[target] = began
         self._asked = {target: at for target, at in self._asked.items() if target in targets}
         presence.review(self._expected, answered, began, now)
@@ -74,25 +80,28 @@ class Pulses:
             found |= {f"{address}:{port}" for address in addresses}
         self._expected = found
 
-    async def _ask(self, target: str) -> int | None:
-        """The Envoy's counter of lost lines, None without an answer."""
+    async def _ask(self, target: str) -> Answer | None:
         try:
-            async with self._session.get(
-                f"http://{target}{_PATH}",
-                headers={PULSE_HEADER: target},
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
-            ) as response:
-                response.raise_for_status()
-                return _counter(await response.text())
+            status, _ = await self._get(target, _READY_PATH, {PULSE_HEADER: target})
+            _, text = await self._get(target, _DROPPED_PATH, {})
+            return Answer(read_counter(text), is_draining=status == HTTPStatus.SERVICE_UNAVAILABLE)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             logger.debug("pulse of %s: %s", target, error)
             return None
 
+    async def _get(self, target: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS / 2)
+        url = f"http://{target}{path}"
+        async with self._session.get(url, headers=headers, timeout=timeout) as response:
+            return response.status, await response.text()
 
-def _counter(text: str) -> int:
+
+def read_counter(text: str) -> int:
+    """Lines dropped so far, from an answer of /stats. Raises ValueError for one that is none."""
     for line in text.splitlines():
-        if line.startswith(_COUNTER):
-            return int(line.removeprefix(_COUNTER))
+        name, _, value = line.partition(": ")
+        if name == _DROPPED:
+            return int(value)
     # Envoy makes the counter with its first line of log.
     return 0
 

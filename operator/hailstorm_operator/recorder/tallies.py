@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-# 64 buckets of a fourth of a doubling: 1 ms to 55 s, then the rest.
+# 64 buckets of a fourth of a doubling: 1 ms to 46 s, then the rest.
 BUCKETS: Final = 64
 BUCKETS_PER_DOUBLING: Final = 4
 _BUCKET_BITS: Final = 6
