@@ -93,7 +93,7 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return BAD_SETTINGS_EXIT
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, "recorder")
     with (
         contextlib.suppress(KeyboardInterrupt),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
