@@ -70,6 +70,20 @@ def test_attempt_without_a_status_is_judged_by_how_it_ended(
     assert (outcome, code, flag) in found
 
 
+def test_stream_that_was_left_is_cancelled_on_both_sides() -> None:
+    # Its headers were sent long ago, so Envoy says 200 and no status.
+    for log in ("public.calls", "public.attempts"):
+        assert sorted(line.outcome for line in lines(log) if line.is_stream) == ["cancelled", "ok"]
+
+
+def test_edge_whose_routes_have_no_names_is_read_by_its_clusters() -> None:
+    one = entry(200, grpc_status="0")
+    one.common_properties.upstream_cluster = "orders"
+    one.request.path = "/shop.v1.Orders/Get?x=1"
+    line = read_line(one)
+    assert (line.cluster, line.method, line.is_stream) == ("orders", "shop.v1.Orders/Get", False)
+
+
 def test_streams_are_told_from_calls() -> None:
     for log in ("public.calls", "public.attempts"):
         assert {line.method for line in lines(log) if line.is_stream} == {WATCH_TRIP}
