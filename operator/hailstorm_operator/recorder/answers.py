@@ -8,7 +8,7 @@ seconds it speaks of. `complete` is false when a gap touches them.
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from hailstorm_operator.recorder.gaps import Gap
 from hailstorm_operator.recorder.lines import CODE_NAMES, FAILED
@@ -17,6 +17,9 @@ from hailstorm_operator.recorder.tallies import Row, bound_ms
 from hailstorm_operator.timestamps import parse_time, with_milliseconds
 
 Json = dict[str, Any]
+
+# Each second is some 100 KiB of JSON on a busy edge, and while it is made no line is taken.
+MAX_SINGLE_SECONDS: Final = 300
 
 
 class QuestionError(ValueError):
@@ -46,9 +49,15 @@ def tallies(
     cluster: str | None,
     by_second: bool,
 ) -> Json:
-    """Counts by listener, service, pod, method, code and outcome, with latencies in buckets."""
+    """
+    Counts by listener, service, pod, method, code and outcome, with latencies in buckets.
+
+    Raises QuestionError when more seconds are asked for one by one than are given.
+    """
     answer = _frame(store, first, last)
     if by_second:
+        if last - max(first, math.floor(store.since)) > MAX_SINGLE_SECONDS:
+            raise QuestionError(f"`by` second gives at most {MAX_SINGLE_SECONDS} s: ask for less")
         answer["seconds"] = [
             {"at": second, "rows": [_row(row) for row in rows]}
             for second in range(max(first, math.floor(store.since)), last)

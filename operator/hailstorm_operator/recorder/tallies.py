@@ -164,12 +164,11 @@ class Tallies:
         return sorted(rows.values(), key=lambda row: row.key)
 
     def _cells(self, first: int, last: int) -> Iterator[Iterable[tuple[int, int]]]:
-        for second, (cells, counts) in self._packed.items():
-            if first <= second < last:
-                yield zip(cells, counts, strict=True)
-        for second, fresh in self._fresh.items():
-            if first <= second < last:
-                yield fresh.items()
+        for packed_second in _between(self._packed, first, last):
+            cells, counts = self._packed[packed_second]
+            yield zip(cells, counts, strict=True)
+        for fresh_second in _between(self._fresh, first, last):
+            yield self._fresh[fresh_second].items()
 
     def _register(self, key: Key) -> int:
         if len(self._ids) >= MAX_KEYS:
@@ -183,3 +182,10 @@ class Tallies:
         self._ids[key] = number
         self._keys[number] = self._unwritten_keys[number] = key
         return number
+
+
+def _between(seconds: Mapping[int, object], first: int, last: int) -> list[int]:
+    """The seconds of a stretch that there are, found by the shorter way."""
+    if last - first < len(seconds):
+        return [second for second in range(first, last) if second in seconds]
+    return [second for second in seconds if first <= second < last]

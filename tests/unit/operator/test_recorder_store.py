@@ -254,6 +254,21 @@ def test_time_before_the_recording_is_a_gap() -> None:
     assert not answer["complete"]
 
 
+def test_seconds_one_by_one_add_up_and_are_bounded() -> None:
+    store = filled()
+    end = int(captured_end()) + 1
+
+    def ask(first: int, *, by_second: bool) -> Any:
+        return answers.tallies(store, first, end, kind=None, cluster=None, by_second=by_second)
+
+    single = [row for second in ask(end - 60, by_second=True)["seconds"] for row in second["rows"]]
+    whole = ask(end - 60, by_second=False)["rows"]
+    assert sum(row["count"] for row in single) == sum(row["count"] for row in whole) > 0
+    store.since -= answers.MAX_SINGLE_SECONDS
+    with pytest.raises(answers.QuestionError, match="ask for less"):
+        ask(0, by_second=True)
+
+
 @pytest.mark.parametrize("name", ["from", "to"])
 def test_question_that_makes_no_sense_is_refused(name: str) -> None:
     with pytest.raises(answers.QuestionError, match=name):
