@@ -26,6 +26,9 @@ TARGET_LABEL: Final = f"{GROUP}/target"
 TARGET_UID_LABEL: Final = f"{GROUP}/target-uid"
 # On a RolloutRecord, written when it closes, so that retention can select.
 OUTCOME_LABEL: Final = f"{GROUP}/outcome"
+# On a closed RolloutRecord until its traffic is written, so that a restart forgets none.
+TRAFFIC_LABEL: Final = f"{GROUP}/traffic"
+TRAFFIC_PENDING: Final = "pending"
 
 # Kubernetes' own words that the operator reads.
 REVISION_ANNOTATION: Final = "deployment.kubernetes.io/revision"
@@ -65,6 +68,10 @@ OUTCOME_DELETED: Final = "deleted"
 # Rolled while nobody watched: that it happened is known, how it went is not.
 OUTCOME_UNKNOWN: Final = "unknown"
 
+# Whether a record's traffic is what there was.
+TRAFFIC_KNOWN: Final = "Known"
+TRAFFIC_UNKNOWN: Final = "Unknown"
+
 # Condition types of a ServiceScaler.
 CONDITION_ACTIVE: Final = "Active"
 CONDITION_SIGNAL: Final = "SignalFresh"
@@ -100,6 +107,11 @@ REASON_ROLLOUT_SUPERSEDED: Final = "RolloutSuperseded"
 REASON_DEADLINE: Final = "ProgressDeadlineExceeded"
 REASON_TARGET_DELETED: Final = "TargetDeleted"
 REASON_NOT_WATCHED: Final = "NotWatched"
+REASON_EVERY_CALL_SEEN: Final = "EveryCallSeen"
+REASON_NO_RECORDER: Final = "NoRecorder"
+REASON_NO_TRAFFIC: Final = "NoTraffic"
+REASON_RECORDER_GAP: Final = "RecorderGap"
+REASON_RECORDER_SILENT: Final = "RecorderUnreachable"
 
 # What held a decision back, or moved it: the clamp that won.
 CLAMP_NONE: Final = "none"

@@ -63,12 +63,32 @@ class Archive:
             metadata["namespace"], metadata["name"], status, metadata["resourceVersion"]
         )
         if records.is_closed(status) and api.OUTCOME_LABEL not in metadata.get("labels", {}):
+            labels: dict[str, str | None] = {api.OUTCOME_LABEL: status["outcome"]}
+            if status["outcome"] != api.OUTCOME_UNKNOWN:
+                # One that nobody watched has no beginning and no end to look between.
+                labels[api.TRAFFIC_LABEL] = api.TRAFFIC_PENDING
             written = await self._cluster.label_record(
-                metadata["namespace"], metadata["name"], {api.OUTCOME_LABEL: status["outcome"]}
+                metadata["namespace"], metadata["name"], labels
             )
         if records.is_closed(status) and not records.is_closed(status_of(record)):
             _count(record, status)
         return written
+
+    async def awaiting_traffic(self) -> list[Record]:
+        """Closed records whose traffic is not written yet."""
+        found: list[Record] = []
+        for namespace in self._namespaces:
+            found += await self._cluster.list_records(
+                namespace, {api.TRAFFIC_LABEL: api.TRAFFIC_PENDING}
+            )
+        return found
+
+    async def mark_settled(self, record: Json) -> None:
+        """The record's traffic is written."""
+        metadata = record["metadata"]
+        await self._cluster.label_record(
+            metadata["namespace"], metadata["name"], {api.TRAFFIC_LABEL: None}
+        )
 
     async def newest(self, namespace: str, target_uid: str) -> Record | None:
         """The last attempt's record of a Deployment; older ones left open are closed."""
@@ -81,6 +101,10 @@ class Archive:
                 continue
             at = whole_seconds(self._clock())
             await self.supersede(record, newest["metadata"]["name"], at, (), late=True)
+        is_labelled = api.OUTCOME_LABEL in newest["metadata"].get("labels", {})
+        if records.is_closed(status_of(newest)) and not is_labelled:
+            # The operator died between closing it and labelling it.
+            return await self.write(newest, status_of(newest))
         return dict(newest)
 
     async def supersede(

@@ -132,8 +132,10 @@ class Cluster:
         body = {"metadata": {"resourceVersion": version}, "status": status}
         return await self._call("PATCH", path, body=body)
 
-    async def label_record(self, namespace: str, name: str, labels: Mapping[str, str]) -> Json:
-        """Add labels to a RolloutRecord."""
+    async def label_record(
+        self, namespace: str, name: str, labels: Mapping[str, str | None]
+    ) -> Json:
+        """Add labels to a RolloutRecord; None takes one away."""
         path = _own(namespace, api.RECORD_PLURAL, name)
         return await self._call("PATCH", path, body={"metadata": {"labels": dict(labels)}})
 

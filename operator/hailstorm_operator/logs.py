@@ -15,6 +15,10 @@ from datetime import UTC, datetime
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
     def format(self, record: logging.LogRecord) -> str:
         """Render a record; an exception becomes one string with its traceback."""
         line: dict[str, object] = {
@@ -22,7 +26,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            "service": "operator",
+            "service": self._service,
             "version": os.environ.get("HAILSTORM_VERSION", ""),
             "pod": os.environ.get("HOSTNAME", ""),
         }
@@ -35,10 +39,10 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def configure_logs(level: str) -> None:
+def configure_logs(level: str, service: str = "operator") -> None:
     """Send every log line of the process to stdout in this form."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(service))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # They speak at info about every request or event.
     for noisy in ("aiohttp.access", "asyncio", "kopf.objects", "kopf.activities"):

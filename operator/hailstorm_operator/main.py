@@ -34,8 +34,10 @@ from hailstorm_operator.inventory import Inventory
 from hailstorm_operator.ledger import Ledger
 from hailstorm_operator.logs import configure_logs
 from hailstorm_operator.pulse import Pulse
+from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.roster import Roster
 from hailstorm_operator.settings import Settings, SettingsError, read_settings
+from hailstorm_operator.settler import Settler
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ RESYNC_SECONDS: Final = 30.0
 # Long enough for the first listing of Deployments, which tells orphans from others.
 ORPHANS_AFTER_SECONDS: Final = 30.0
 ORPHANS_EVERY_SECONDS: Final = 300.0
+# One listing by label; what it finds has waited half a minute already.
+SETTLE_EVERY_SECONDS: Final = 5.0
 BAD_SETTINGS_EXIT: Final = 2
 
 
@@ -63,9 +67,10 @@ class Process:
         cluster = self._cluster = await connect()
         session = self._session = open_session()
         self._http = await serve_http(settings.http_port, parts.pulse)
-        ledger = parts.ledger = Ledger(
-            cluster, Archive(cluster, settings.history_limit, settings.namespaces)
-        )
+        archive = Archive(cluster, settings.history_limit, settings.namespaces)
+        ledger = parts.ledger = Ledger(cluster, archive)
+        url = settings.recorder_url
+        settler = Settler(archive, RecorderClient(session, url) if url else None)
         roster = parts.roster = Roster(
             cluster, parts.inventory, session, settings.poll_milliseconds / 1000
         )
@@ -80,6 +85,7 @@ class Process:
         self._every(1.0, turn)
         self._every(settings.heartbeat_seconds, beat)
         self._every(RESYNC_SECONDS, roster.resync, first=RESYNC_SECONDS)
+        self._every(SETTLE_EVERY_SECONDS, settler.settle_due, first=SETTLE_EVERY_SECONDS)
         self._every(ORPHANS_EVERY_SECONDS, ledger.close_orphans, first=ORPHANS_AFTER_SECONDS)
         # What was made up to here stays for good; the collector need not look at it again.
         gc.collect()

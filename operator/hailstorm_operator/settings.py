@@ -7,7 +7,7 @@ that names the variable: a setting that is silently ignored costs an afternoon.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 PREFIX: Final = "HAILSTORM_OPERATOR_"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -39,27 +39,39 @@ class Settings:
     poll_milliseconds: int = 500
     """How often the edge is asked for calls in flight. Half a second: four samples a window."""
 
+    recorder_url: str = "http://hailstorm-recorder:8082"
+    """Where the recorder answers; empty: records say nothing of traffic."""
+
     heartbeat_seconds: int = 15
     """How often the Lease is stamped; four missed ones fail the liveness probe."""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read settings. Raises SettingsError for an unknown variable or a wrong value."""
-    known = {PREFIX + field.name.upper(): field for field in fields(Settings)}
-    values: dict[str, object] = {}
-    for name, text in environment.items():
-        if not name.startswith(PREFIX):
-            continue
-        if name not in known:
-            raise SettingsError(f"{name} is not a setting; there are {', '.join(sorted(known))}")
-        values[known[name].name] = _parse(name, text, known[name].type)
-    settings = Settings(**values)  # type: ignore[arg-type]
+    settings = Settings(**parse_variables(environment, PREFIX, Settings))
     if settings.log_level not in LOG_LEVELS:
         raise SettingsError(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
     for name, least in (("history_limit", 2), ("poll_milliseconds", 100), ("heartbeat_seconds", 1)):
         if getattr(settings, name) < least:
             raise SettingsError(f"{PREFIX}{name.upper()} must be {least} or more")
     return settings
+
+
+def parse_variables(environment: Mapping[str, str], prefix: str, kind: Any) -> dict[str, Any]:
+    """
+    Values for the fields of a settings dataclass, from the variables with this prefix.
+
+    Raises SettingsError for a variable that no field stands behind.
+    """
+    known = {prefix + field.name.upper(): field for field in fields(kind)}
+    values: dict[str, Any] = {}
+    for name, text in environment.items():
+        if not name.startswith(prefix):
+            continue
+        if name not in known:
+            raise SettingsError(f"{name} is not a setting; there are {', '.join(sorted(known))}")
+        values[known[name].name] = _parse(name, text, known[name].type)
+    return values
 
 
 def _parse(name: str, text: str, kind: object) -> object:

@@ -38,6 +38,9 @@ def observe_pod(before: Timeline | None, pod: Json, seen: datetime | None) -> Ti
     node = (pod.get("spec") or {}).get("nodeName")
     if node:
         line["node"] = node
+    if status.get("podIP"):
+        # Failures are put to pods by it.
+        line["address"] = status["podIP"]
     for moment, stamp in _stamps(metadata, status):
         if moment not in line:
             line[moment] = witnessed(stamp, seen)

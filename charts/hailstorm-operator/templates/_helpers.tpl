@@ -4,6 +4,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
+{{- define "hailstorm-operator.recorderSelectorLabels" -}}
+app.kubernetes.io/name: hailstorm-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: recorder
+{{- end }}
+
+{{- define "hailstorm-operator.recorderLabels" -}}
+{{ include "hailstorm-operator.recorderSelectorLabels" . }}
+app.kubernetes.io/part-of: hailstorm
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
 {{- define "hailstorm-operator.labels" -}}
 {{ include "hailstorm-operator.selectorLabels" . }}
 app.kubernetes.io/part-of: hailstorm

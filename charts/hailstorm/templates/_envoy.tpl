@@ -15,6 +15,10 @@ stats_config:
         - safe_regex: {regex: 'http\.(public|internal)\.(downstream_rq_(active|total|completed|[12345]xx|time|rx_reset|tx_reset|max_duration_reached|overload_close)|downstream_cx_(active|total|drain_close|destroy_remote_active_rq|destroy_local_active_rq)|no_route)'}
         - safe_regex: {regex: 'server\.(live|state|uptime|memory_allocated|memory_physical_size|total_connections|watchdog_miss)'}
         - safe_regex: {regex: 'overload\..*\.(active|scale_percent|pressure)'}
+        {{- if .Values.recorder.enabled }}
+        # What the recorder did not take in time: it asks, and marks a gap.
+        - safe_regex: {regex: 'access_logs\.grpc_access_log\.logs_(written|dropped)'}
+        {{- end }}
 overload_manager:
   refresh_interval: 0.5s
   resource_monitors:
@@ -40,6 +44,9 @@ static_resources:
   clusters:
     {{- range .Values.edge.upstreams }}
     - {{- include "hailstorm.envoy.cluster" (dict "root" $ "upstream" .) | nindent 6 }}
+    {{- end }}
+    {{- if .Values.recorder.enabled }}
+    - {{- include "hailstorm.envoy.recorderCluster" . | nindent 6 }}
     {{- end }}
     - name: admin
       type: STATIC

@@ -35,9 +35,16 @@ http2_protocol_options:
   connection_keepalive: {interval: 30s, timeout: 10s}
 # Half of what a final GOAWAY waits for after the first; the default of 5 s would outlast a drain.
 drain_timeout: 1s
-{{- if $edge.accessLog.enabled }}
+{{- $recorder := .root.Values.recorder }}
+{{- if or $edge.accessLog.enabled $recorder.enabled }}
 access_log:
+  {{- if $edge.accessLog.enabled }}
   - {{- include "hailstorm.envoy.accessLog" . | nindent 4 }}
+  {{- end }}
+  {{- if $recorder.enabled }}
+  # Every call, as its caller saw it end.
+  - {{- include "hailstorm.envoy.recorderLog" (dict "root" .root "name" (printf "%s.calls" (ternary "public" "internal" .public))) | nindent 4 }}
+  {{- end }}
 {{- end }}
 local_reply_config:
   mappers:
@@ -91,6 +98,11 @@ http_filters:
   - name: envoy.filters.http.router
     typed_config:
       "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+      {{- if $recorder.enabled }}
+      # Every attempt, with the pod it went to: a call that was retried has several.
+      upstream_log:
+        - {{- include "hailstorm.envoy.recorderLog" (dict "root" .root "name" (printf "%s.attempts" (ternary "public" "internal" .public))) | nindent 10 }}
+      {{- end }}
 {{- end }}
 
 {{/*
@@ -197,6 +209,14 @@ filter_chains:
           internal_address_config: {unix_sockets: false}
           normalize_path: true
           path_with_escaped_slashes_action: REJECT_REQUEST
+          {{- if .Values.recorder.enabled }}
+          # The recorder asks once a second and waits for its own question to come
+          # back on the log: only that proves that nothing is being lost.
+          access_log:
+            - {{- include "hailstorm.envoy.recorderLog" (dict "root" . "name" "pulse") | nindent 14 }}
+              filter:
+                header_filter: {header: {name: x-hailstorm-pulse, present_match: true}}
+          {{- end }}
           route_config:
             name: stats
             virtual_hosts:

@@ -28,12 +28,17 @@ public}; public leaves out, and refuses, what only services may call.
 {{- define "hailstorm.envoy.routes" -}}
 {{- $edge := .root.Values.edge -}}
 {{- $public := .public -}}
+{{- $recorder := .root.Values.recorder -}}
 {{- range $upstream := $edge.upstreams }}
 {{- range $method := $upstream.methods }}
 - match:
     path: /{{ $upstream.grpcService }}/{{ $method.name }}
     # gRPC and gRPC-web (`grpc: {}` would know the first alone); JSON has its own paths.
     headers: [{name: content-type, string_match: {prefix: application/grpc}}]
+  {{- if $recorder.enabled }}
+  {{- /* For the recorder: a call that found no pod has no cluster in its line, and how long a stream lasted says nothing about speed. */}}
+  name: {{ $upstream.name }}/{{ ternary "stream" "call" (default false $method.stream) }}
+  {{- end }}
   {{- if and $public (hasKey $method "public") (not $method.public) }}
   direct_response: {status: 403, body: {inline_string: "{{ $method.name }} is called by services only"}}
   {{- else }}

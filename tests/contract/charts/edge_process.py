@@ -102,6 +102,8 @@ class Edge:
     process: "subprocess.Popen[bytes]"
     log: Path
     channels: list[grpc.Channel] = field(default_factory=list)
+    # What it calls itself towards the recorder: in a cluster, its pod's name.
+    node: str = ""
 
     def channel(self, *, internal: bool = False) -> grpc.Channel:
         """A gRPC channel to the public listener, or to the internal one."""
@@ -159,7 +161,7 @@ def local_bootstrap(
     bootstrap["admin"]["address"]["socket_address"] = _address(ports["admin"])
     for cluster in resources["clusters"]:
         name = cluster["name"]
-        targets = [ports["admin"]] if name == "admin" else [pod.port for pod in pods[name]]
+        targets = [ports[name]] if name in ports else [pod.port for pod in pods[name]]
         # One locality, or Envoy would weigh pods by place.
         cluster["load_assignment"]["endpoints"] = [
             {
@@ -174,14 +176,18 @@ def local_bootstrap(
     return moved
 
 
-def start_edge(folder: Path, pods: Sequence[Pod], *helm_arguments: str) -> Edge:
+def start_edge(
+    folder: Path, pods: Sequence[Pod], *helm_arguments: str, recorder: int | None = None
+) -> Edge:
     """
     Render the chart, run its edge over `pods`, and return once it is ready.
 
-    The edge finds all pods healthy when this returns.
+    The edge finds all pods healthy when this returns. `recorder` is the port of
+    a recorder; without one its place is a port where nobody listens.
     """
     config_map = pick(render(*helm_arguments), "ConfigMap", "edge")
     ports = {name: free_port() for name in ("public", "internal", "stats", "admin")}
+    ports["recorder"] = recorder or free_port()
     (folder / "hailstorm.pb").write_bytes(
         base64.b64decode(config_map["binaryData"]["hailstorm.pb"])
     )
@@ -199,11 +205,16 @@ def start_edge(folder: Path, pods: Sequence[Pod], *helm_arguments: str) -> Edge:
     container = pick(render(*helm_arguments), "Deployment", "edge")["spec"]["template"]["spec"][
         "containers"
     ][0]
-    environment = {e["name"]: e["value"] for e in container["env"]} | {
+    node = f"edge-{ports['public']}"
+    environment = {e["name"]: e["value"] for e in container["env"] if "value" in e} | {
         "ADMIN_PORT": str(ports["admin"]),
         "PATH": f"{Path(find_tool('envoy')).parent}:{os.environ['PATH']}",
     }
-    arguments = [a.replace("/etc/envoy/envoy.yaml", str(config)) for a in container["command"][2:]]
+    arguments = [
+        # Kubernetes puts the pod's name there.
+        a.replace("/etc/envoy/envoy.yaml", str(config)).replace("$(POD_NAME)", node)
+        for a in container["command"][2:]
+    ]
     with log.open("wb") as out:
         process = subprocess.Popen(
             ["bash", str(script), *arguments],
@@ -212,7 +223,9 @@ def start_edge(folder: Path, pods: Sequence[Pod], *helm_arguments: str) -> Edge:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    edge = Edge(ports["public"], ports["internal"], ports["stats"], ports["admin"], process, log)
+    edge = Edge(
+        ports["public"], ports["internal"], ports["stats"], ports["admin"], process, log, node=node
+    )
     try:
         wait_for_port(edge.stats, process, log)
         end = time.monotonic() + START_SECONDS

@@ -12,8 +12,12 @@ import yaml
 
 from hailstorm_operator import api, specs
 from hailstorm_operator.handlers import LEASE_NAME
+from hailstorm_operator.recorder import settings as recorder_settings
 from hailstorm_operator.scaler_status import HISTORY
 from hailstorm_operator.settings import PREFIX, Settings, read_settings
+from hailstorm_operator.timelines import observe_pod
+from unit.operator.objects import at, ready_pod
+from unit.operator.recorded_traffic import OLD, OTHER, Traffic
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts" / "hailstorm-operator"
@@ -38,9 +42,16 @@ def pick(objects: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, 
     )
 
 
-def pod_spec(objects: list[dict[str, Any]]) -> dict[str, Any]:
-    spec: dict[str, Any] = pick(objects, "Deployment")["spec"]["template"]["spec"]
+def pod_spec(
+    objects: list[dict[str, Any]], deployment: str = "hailstorm-operator"
+) -> dict[str, Any]:
+    spec: dict[str, Any] = pick(objects, "Deployment", deployment)["spec"]["template"]["spec"]
     return spec
+
+
+def environment(objects: list[dict[str, Any]], deployment: str) -> dict[str, str]:
+    (container,) = pod_spec(objects, deployment)["containers"]
+    return {one["name"]: one["value"] for one in container["env"] if "value" in one}
 
 
 def test_chart_sets_every_setting_and_no_other() -> None:
@@ -55,11 +66,70 @@ def test_chart_defaults_are_the_codes() -> None:
     assert read_settings(values) == Settings()
 
 
-def test_operator_is_alone_and_restricted() -> None:
+def test_recorder_gets_every_setting_and_the_codes_defaults() -> None:
+    found = environment(render(), "hailstorm-recorder")
+    names = {
+        recorder_settings.PREFIX + field.name.upper()
+        for field in fields(recorder_settings.Settings)
+    }
+    assert found.keys() == names
+    # Where the journal lies is the chart's business: on a bare machine there is none.
+    folder = found.pop(recorder_settings.PREFIX + "FOLDER")
+    assert recorder_settings.read_settings(found) == recorder_settings.Settings()
+    spec = pod_spec(render(), "hailstorm-recorder")
+    (mount,) = spec["containers"][0]["volumeMounts"]
+    assert mount["mountPath"] == folder
+    (volume,) = spec["volumes"]
+    assert volume["emptyDir"]["sizeLimit"] == "64Mi"
+
+
+def test_recorder_can_be_left_out_and_the_operator_knows() -> None:
+    objects = render("--set", "recorder.enabled=false")
+    assert not [one for one in objects if one["metadata"]["name"] == "hailstorm-recorder"]
+    assert environment(objects, "hailstorm-operator")[PREFIX + "RECORDER_URL"] == ""
+
+
+def test_operator_asks_where_the_recorder_answers() -> None:
+    objects = render("--set", "recorder.httpPort=9000")
+    assert environment(objects, "hailstorm-operator")[PREFIX + "RECORDER_URL"] == (
+        "http://hailstorm-recorder:9000"
+    )
+    ports = pick(objects, "Service", "hailstorm-recorder")["spec"]["ports"]
+    assert {one["name"]: one["port"] for one in ports} == {"grpc": 9990, "http": 9000}
+
+
+def test_edges_of_the_other_chart_send_where_the_recorder_listens() -> None:
+    other = yaml.safe_load((ROOT / "charts" / "hailstorm" / "values.yaml").read_text())
+    assert other["recorder"]["port"] == recorder_settings.Settings().grpc_port
+    assert other["recorder"]["host"] == ""
+    # What the default host is made of, and what the pulse asks.
+    assert pick(render(), "Service", "hailstorm-recorder")
+    assert recorder_settings.Settings().edges == ("edge-headless.hailstorm.svc:9902",)
+
+
+def test_recorder_is_reached_by_edges_and_reaches_nothing_else() -> None:
+    policy = pick(render(), "NetworkPolicy", "hailstorm-recorder")["spec"]
+    edges, everybody = policy["ingress"]
+    assert edges["ports"] == [{"port": 9990}]
+    assert edges["from"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/component": "edge"}
+    assert everybody == {"ports": [{"port": 8082}]}
+    pulses, dns = policy["egress"]
+    assert pulses["ports"] == [{"port": 9902}]
+    assert {one["port"] for one in dns["ports"]} == {53}
+    selector = policy["podSelector"]["matchLabels"]
+    labels = pick(render(), "Deployment", "hailstorm-recorder")["spec"]["template"]["metadata"]
+    assert selector.items() <= labels["labels"].items()
+    # The operator's own policy and Deployment do not take the recorder's pod for theirs.
+    operator = pick(render(), "Deployment", "hailstorm-operator")["spec"]["selector"]
+    assert not operator["matchLabels"].items() <= labels["labels"].items()
+
+
+@pytest.mark.parametrize("name", ["hailstorm-operator", "hailstorm-recorder"])
+def test_each_is_alone_and_restricted(name: str) -> None:
     objects = render()
-    deployment = pick(objects, "Deployment")["spec"]
+    deployment = pick(objects, "Deployment", name)["spec"]
     assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
-    spec = pod_spec(objects)
+    spec = pod_spec(objects, name)
     (container,) = spec["containers"]
     assert spec["securityContext"]["runAsNonRoot"]
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -121,6 +191,53 @@ def test_crd_takes_every_kind_and_outcome_there_is() -> None:
     status = properties(api.RECORD_PLURAL, "status")
     outcomes = {value for name, value in vars(api).items() if name.startswith("OUTCOME_")}
     assert set(status["outcome"]["enum"]) == outcomes - {api.OUTCOME_LABEL}
+
+
+def undeclared(schema: dict[str, Any], value: Any, path: str) -> list[str]:
+    """Paths of a value that the API server would drop, or refuse."""
+    if isinstance(value, list):
+        room = schema.get("maxItems", len(value))
+        wrong = [] if len(value) <= room else [f"{path}: {len(value)} items"]
+        return wrong + [one for each in value for one in undeclared(schema["items"], each, path)]
+    if not isinstance(value, dict):
+        return []
+    known = schema.get("properties", {})
+    other = schema.get("additionalProperties")
+    return [
+        one
+        for key, each in value.items()
+        for one in (
+            undeclared(known.get(key, other), each, f"{path}.{key}")
+            if key in known or other
+            else [f"{path}.{key}"]
+        )
+    ]
+
+
+def test_crd_declares_all_that_is_said_of_traffic() -> None:
+    traffic = Traffic()
+    for address in (OLD, OTHER):
+        traffic.see(13, address, retried=True)
+        traffic.see(13, address, kind="attempts", code=14, outcome="failed", count=80)
+    traffic.store.gaps.add(at(13).timestamp(), at(14).timestamp(), "edge-a", "StreamEnded")
+    described = traffic.describe()
+    assert described["failures"]["byPod"]
+    assert described["traffic"]["gaps"]
+    status = properties(api.RECORD_PLURAL, "status")
+    schema = {"properties": status}
+    assert undeclared(schema, described, "status") == []
+    states = {value for name, value in vars(api).items() if name.startswith("TRAFFIC_")}
+    assert set(status["traffic"]["properties"]["state"]["enum"]) == states - {
+        api.TRAFFIC_LABEL,
+        api.TRAFFIC_PENDING,
+    }
+
+
+def test_crd_declares_all_of_a_pods_timeline() -> None:
+    body = ready_pod(1)
+    body["status"]["podIP"] = OLD
+    schema = {"properties": properties(api.RECORD_PLURAL, "status")}
+    assert undeclared(schema, {"pods": [observe_pod(None, body, None)]}, "status") == []
 
 
 def test_crd_has_room_for_the_history() -> None:
