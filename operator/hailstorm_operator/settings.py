@@ -39,6 +39,9 @@ class Settings:
     poll_milliseconds: int = 500
     """How often the edge is asked for calls in flight. Half a second: four samples a window."""
 
+    recorder_url: str = "http://hailstorm-recorder:8082"
+    """Where the recorder answers, for RolloutPolicies; empty: no traffic is ever known."""
+
     heartbeat_seconds: int = 15
     """How often the Lease is stamped; four missed ones fail the liveness probe."""
 
