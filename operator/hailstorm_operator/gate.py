@@ -287,6 +287,7 @@ class Gate:
             rules=self.spec.rules(holds.progress_seconds(reading.deployment)),
             started_at=rollout.started_at,
             canary_since=rollout.canary_since,
+            promoted_at=rollout.decided_at,
             arrived_at=rollout.arrived_at,
             troubles=tuple(troubles),
             missed_deadline=policy_status.missed_deadline(reading.deployment, rollout.started_at),

@@ -105,8 +105,9 @@ class Inputs:
     Everything a verdict depends on. Times are epoch seconds; the clock is data.
 
     `canary_since` is when the first pod of the new template became ready, None
-    before. `arrived_at` is when every replica ran it, None before. `before` are
-    seconds from before the canary, of the old template alone.
+    before; `promoted_at` and `arrived_at` are when it was promoted and when every
+    replica ran it. `before` are seconds from before the canary, of the old template
+    alone.
     """
 
     now: float
@@ -114,6 +115,7 @@ class Inputs:
     rules: GateRules
     started_at: float
     canary_since: float | None
+    promoted_at: float | None = None
     arrived_at: float | None = None
     troubles: tuple[Trouble, ...] = ()
     missed_deadline: str = ""
@@ -198,6 +200,7 @@ def inputs_from_json(recorded: Mapping[str, Any]) -> Inputs:
         rules=GateRules(**rules, latency=LatencyRules(**latency) if latency else None),
         started_at=recorded["started_at"],
         canary_since=recorded.get("canary_since"),
+        promoted_at=recorded.get("promoted_at"),
         arrived_at=recorded.get("arrived_at"),
         troubles=tuple(Trouble(**one) for one in recorded["troubles"]),
         missed_deadline=recorded["missed_deadline"],
@@ -331,7 +334,7 @@ def _end_watch(inputs: Inputs, seen: _Seen) -> Decision:
         return _wait("Watching", text, figures)
     # The promotion stands on the hold; a watch without data takes nothing from it,
     # but it must not read like one that saw something.
-    text = f"{_failed(seen.canary)} on the new pods since the canary"
+    text = f"{_failed(seen.canary)} on the new pods since the promotion"
     if inputs.no_data or seen.gaps:
         text += f"; {inputs.no_data or f'{seen.gaps} s are not known'}"
     return Decision(api.VERDICT_PROMOTED, "finish", api.RULE_WATCHED, text, figures)
@@ -342,7 +345,11 @@ def _add_up(inputs: Inputs) -> _Seen:
     past, past_limit = _look_back(inputs)
     clean_seconds = clean_calls = gaps = 0
     block, warm = Second(0), []
-    for one in inputs.seconds:
+    # A watch begins with nothing: what was good in the hold must not outweigh what
+    # turns bad later.
+    since = inputs.promoted_at if inputs.stage == "watch" else None
+    looked_at = [one for one in inputs.seconds if since is None or one.at >= since]
+    for one in looked_at:
         if one.gap:
             # What came before a gap still testifies against; for a promotion the
             # count starts anew.
@@ -372,8 +379,8 @@ def _add_up(inputs: Inputs) -> _Seen:
         past=past,
         past_limit=past_limit,
         slow=slow,
-        canary=total(one.canary for one in inputs.seconds),
-        others=total(one.others for one in inputs.seconds),
+        canary=total(one.canary for one in looked_at),
+        others=total(one.others for one in looked_at),
         canary_median=median_ms(total(one.canary for one in warm).histogram, inputs.edges),
         others_median=median_ms(total(one.others for one in warm).histogram, inputs.edges),
         clean_seconds=clean_seconds,
@@ -455,7 +462,15 @@ def _figures(inputs: Inputs, seen: _Seen) -> dict[str, Any]:
         "cleanSeconds": seen.clean_seconds,
         "gapSeconds": seen.gaps,
     }
-    first = next((one.at for one in inputs.seconds if one.canary.failed), None)
+    since = inputs.promoted_at if inputs.stage == "watch" else None
+    first = next(
+        (
+            one.at
+            for one in inputs.seconds
+            if one.canary.failed and (since is None or one.at >= since)
+        ),
+        None,
+    )
     if first is not None:
         figures["firstFailureAt"] = first
         figures["secondsSinceFirstFailure"] = _rounded(inputs.now - first, 3)
@@ -517,6 +532,6 @@ def known_seconds(
         one = told.get(at)
         if one is None and is_settled:
             known.append(Second(at, gap=True))
-        elif one is not None and (is_settled or one.canary.calls or one.others.calls):
+        elif one is not None and (is_settled or one.gap or one.canary.calls or one.others.calls):
             known.append(one)
     return tuple(known)
