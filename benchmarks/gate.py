@@ -28,6 +28,7 @@ from typing import Any, Final
 from hailstorm_operator import api
 from hailstorm_operator.bayes import Evidence, fewest_events
 from hailstorm_operator.observations import Second, Tally
+from hailstorm_operator.policy_specs import DEFAULT_ALPHA
 from hailstorm_operator.rollouts import (
     Decision,
     GateRules,
@@ -253,7 +254,32 @@ def main() -> int:
     }
     if options.output:
         options.output.write_text(json.dumps(report, indent=2) + "\n")
-    return 0
+    missed = broken_promises(results.get(str(DEFAULT_ALPHA), {}))
+    for one in missed:
+        print(f"not reached at alpha {DEFAULT_ALPHA}: {one}")
+    return 1 if missed else 0
+
+
+def broken_promises(results: dict[str, dict[str, Any]]) -> list[str]:
+    """What issue 5 asks of the default alpha and these figures do not give."""
+    if not results:
+        return []
+    promises = {
+        "identical releases are undone more often than alpha": max(
+            results[name]["abortedShare"] for name in ("AA 0 %", "AA 0.5 %", "AA 2 %")
+        )
+        > DEFAULT_ALPHA,
+        "5 % takes longer than 3 s from its first failure": results["5 % over 0"][
+            "secondsSinceFirstFailure"
+        ]["p50"]
+        > 3,
+        "2 % over 0.5 % takes longer than 20 s": results["2 % over 0.5 %"]["secondsSinceReady"][
+            "p50"
+        ]
+        > 20,
+        "+200 ms takes longer than 30 s": results["+200 ms"]["secondsSinceReady"]["p99"] > 30,
+    }
+    return [promise for promise, is_broken in promises.items() if is_broken]
 
 
 def shown(figures: dict[str, Any], name: str) -> str:

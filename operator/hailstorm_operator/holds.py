@@ -3,16 +3,15 @@ How a rollout is held, let go and taken back: patches of a Deployment, nothing e
 
 There are two ways to hold, and neither is free:
 
-*paused* (`spec.paused`) stops the deployment controller at once and for as long
-as it stands. But kubectl refuses `rollout undo` and `rollout restart` of a paused
-Deployment, Helm 3's `--wait` takes a paused one for ready and returns, and a hold
-that nobody lifts lasts for ever.
-
 *minReadySeconds*: the new pod is ready and serves, but is not *available* yet, so
 the controller waits by itself. `rollout status` and `helm --wait` wait with it,
 `rollout undo` works, and if the operator dies the rollout goes on when the time is
-over. It must stay below the progress deadline, and a manifest that sets the field
-takes the hold away when it is applied.
+over. It must stay below the progress deadline.
+
+*paused* (`spec.paused`) stops the deployment controller for as long as it stands.
+But kubectl refuses `rollout undo` and `rollout restart` of a paused Deployment,
+Helm 3's `--wait` takes a paused one for ready and returns, and a hold that nobody
+lifts lasts for ever: right where a person is to decide.
 
 Every patch carries the resourceVersion that was read: whoever wrote in between
 wins, and the operator looks again. Merging a patch twice changes nothing.
@@ -68,9 +67,12 @@ def hold_patch(deployment: Json, policy: str, digest: str, by: str, seconds: flo
             spec["minReadySeconds"] = int(before)
             notes[api.MIN_READY_ANNOTATION] = None
         return _patch(deployment, spec, notes)
-    present = str(int(deployment["spec"].get("minReadySeconds") or 0))
-    notes[api.MIN_READY_ANNOTATION] = annotations(deployment).get(api.MIN_READY_ANNOTATION, present)
-    return _patch(deployment, {"minReadySeconds": min_ready_seconds(deployment, seconds)}, notes)
+    present = int(deployment["spec"].get("minReadySeconds") or 0)
+    held = min_ready_seconds(deployment, seconds)
+    # Whatever stands there and is not our own hold is what its owner wants back.
+    wanted = present if present != held else annotations(deployment).get(api.MIN_READY_ANNOTATION)
+    notes[api.MIN_READY_ANNOTATION] = str(wanted or 0)
+    return _patch(deployment, {"minReadySeconds": held}, notes)
 
 
 def min_ready_seconds(deployment: Json, seconds: float) -> int:

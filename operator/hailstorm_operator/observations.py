@@ -8,10 +8,7 @@ Nothing here asks anybody; `tallies` fills it, `rollouts` judges it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-
-# An hour; longer than any hold and watch that the CRD lets through.
-MAX_SECONDS: Final = 3600
+from typing import Any
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,9 @@ DEFAULT_PROGRESS_SECONDS: Final = 600
 
 HOLD_PAUSED: Final = "paused"
 HOLD_MIN_READY: Final = "minReadySeconds"
+# Tried both, docs/decisions/a-hold-is-min-ready-seconds.md: with paused, Helm 3's
+# --wait was back after 3 s, and kubectl refused to undo.
+DEFAULT_HOLD_BY: Final = HOLD_MIN_READY
 SEE: Final = "See docs/reference/rolloutpolicy.md"
 
 Then = Literal["promote", "rollback", "hold"]
@@ -88,7 +91,9 @@ def parse_policy_spec(spec: Mapping[str, Any]) -> PolicySpec:
         target=text(target, "spec.targetRef", "name"),
         enforce=_choice(spec, "mode", ("enforce", "observe"), "enforce") == "enforce",
         cluster=cluster,
-        hold_by=_choice(canary, "holdBy", (HOLD_PAUSED, HOLD_MIN_READY), HOLD_PAUSED, "canary."),
+        hold_by=_choice(
+            canary, "holdBy", (HOLD_MIN_READY, HOLD_PAUSED), DEFAULT_HOLD_BY, "canary."
+        ),
         hold_min_seconds=low,
         hold_max_seconds=high,
         min_calls=whole(canary, "spec.canary", "minCalls", 1, DEFAULT_MIN_CALLS),

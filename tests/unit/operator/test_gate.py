@@ -310,7 +310,7 @@ async def test_observing_writes_the_verdict_and_touches_nothing() -> None:
 async def test_slow_release_is_taken_back() -> None:
     story = Story(
         latency={"maxRatio": 1.5, "maxDeltaMs": 50, "minCalls": 50, "coldStartSeconds": 5},
-        canary={"holdSeconds": {"min": 10, "max": 60}, "minCalls": 50},
+        canary={"holdSeconds": {"min": 10, "max": 60}, "minCalls": 50, "holdBy": "paused"},
     )
     world, old = story.world, await story.settled()
     new = world.roll("slow")

@@ -56,6 +56,13 @@ def test_applied_manifest_that_shortens_the_hold_is_seen() -> None:
     assert holds.is_short_held(merge(during, {"spec": {"minReadySeconds": 3}}), 60)
 
 
+def test_value_that_a_user_applies_meanwhile_is_the_one_that_comes_back() -> None:
+    applied = merge(held("minReadySeconds"), {"spec": {"minReadySeconds": 7}})
+    again = held("minReadySeconds", applied)
+    assert again["spec"]["minReadySeconds"] == 90
+    assert merge(again, holds.release_patch(again))["spec"]["minReadySeconds"] == 7
+
+
 def test_states_that_a_user_makes() -> None:
     assert holds.hold_state(target(), "careful", "digest2") == "none"
     assert holds.hold_state(target(paused=True), "careful", "digest2") == "users"

@@ -12,7 +12,12 @@ LEAST: dict[str, Any] = {"targetRef": {"name": "app"}, "onInsufficientEvidence":
 
 def test_least_spec_has_the_defaults() -> None:
     spec = parse_policy_spec(LEAST)
-    assert (spec.enforce, spec.cluster, spec.hold_by, spec.latency) == (True, "", "paused", None)
+    assert (spec.enforce, spec.cluster, spec.hold_by, spec.latency) == (
+        True,
+        "",
+        "minReadySeconds",
+        None,
+    )
     rules = spec.rules(600)
     assert (rules.alpha, rules.hold_min_seconds, rules.hold_max_seconds) == (0.02, 30, 100)
     assert (rules.ready_deadline_seconds, rules.has_traffic_source) == (600, False)
@@ -35,7 +40,7 @@ def test_own_deadline_goes_before_the_targets() -> None:
         ({"alpha": 0.5}, "spec.alpha", "1e-06 to 0.2"),
         ({"mode": "dry"}, "spec.mode", "enforce or observe"),
         ({"canary": {"holdSeconds": {"min": 9, "max": 3}}}, "spec.canary.holdSeconds.max", "9 or"),
-        ({"canary": {"holdBy": "hand"}}, "spec.canary.holdBy", "paused or minReadySeconds"),
+        ({"canary": {"holdBy": "hand"}}, "spec.canary.holdBy", "minReadySeconds or paused"),
         ({"latency": {}}, "spec.latency", "spec.edge.cluster"),
         ({"edge": {}}, "spec.edge.cluster", "Write a name"),
         ({"postPromotionWatchSeconds": 601}, "spec.postPromotionWatchSeconds", "0 to 600"),
