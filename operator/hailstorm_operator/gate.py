@@ -179,6 +179,7 @@ class Gate:
             previous=Template(before.digest, before.number) if before else None,
             short_held=holds.is_short_held(deployment, self.spec.hold_max_seconds),
             by_min_ready=holds.is_held_by_min_ready(deployment),
+            has_own_cause=holds.has_own_cause(deployment),
         )
         return Reading(deployment, revisions, pods, facts, current_hash)
 
@@ -342,7 +343,7 @@ class Gate:
         if template_digest(deployment["spec"]["template"]) != rollout.digest:
             # A newer template arrived in between; it is not ours to undo.
             return True
-        cause = f"rolled back to revision {target.number} by {reason}"[:1000]
+        cause = holds.rollback_cause(target.number, reason)
         await self._patch(deployment, holds.rollback_patch(deployment, target.template, cause))
         metrics.ROLLBACK_SECONDS.observe(max(0.0, self._clock() - (rollout.decided_at or 0)))
         await self._post(reading, api.REASON_ROLLED_BACK, cause, warning=True)

@@ -32,6 +32,9 @@ State = Literal["none", "ours", "stale", "lifted", "users"]
 
 # The operator is to decide before Kubernetes lets go by itself.
 MIN_READY_SLACK_SECONDS: Final = 30
+OWN_CAUSE: Final = "rolled back to revision "
+# An annotation may be longer; a table of the history may not.
+MAX_CAUSE_LENGTH: Final = 500
 
 
 def hold_state(deployment: Json, policy: str, digest: str) -> State:
@@ -91,6 +94,9 @@ def is_short_held(deployment: Json, seconds: float) -> bool:
 def release_patch(deployment: Json) -> Patch:
     """Let a Deployment go on from our hold; a user's own pause stays as it is."""
     spec, notes = _release(deployment)
+    if has_own_cause(deployment):
+        # Its ReplicaSet has a copy, which is what the history shows.
+        notes[api.CHANGE_CAUSE_ANNOTATION] = None
     return _patch(deployment, spec, notes)
 
 
@@ -99,6 +105,16 @@ def rollback_patch(deployment: Json, template: Json, cause: str) -> Patch:
     spec, notes = _release(deployment)
     spec["template"] = merge_patch(deployment["spec"]["template"], plain_template(template))
     return _patch(deployment, spec, {**notes, api.CHANGE_CAUSE_ANNOTATION: cause})
+
+
+def rollback_cause(revision: int, reason: str) -> str:
+    """What `kubectl rollout history` shows of a rollback."""
+    return f"{OWN_CAUSE}{revision} by {reason}"[:MAX_CAUSE_LENGTH]
+
+
+def has_own_cause(deployment: Json) -> bool:
+    """Whether the cause of our rollback still stands, to be taken for the next release's."""
+    return annotations(deployment).get(api.CHANGE_CAUSE_ANNOTATION, "").startswith(OWN_CAUSE)
 
 
 def failed_status_patch(deployment: Json, message: str, at: str) -> Patch:

@@ -117,6 +117,7 @@ class Facts:
     previous: Template | None
     short_held: bool = False
     by_min_ready: bool = False
+    has_own_cause: bool = False
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,8 @@ def _begin(memory: Memory, facts: Facts, now: float) -> Step:
             return Step("rest", memory)
         memory = replace(memory, stable=facts.previous)
     elif stable.digest == facts.digest:
-        return Step("rest", memory)
+        # Once the rollback has arrived, its cause must not pass for the next release's.
+        return Step("release" if facts.has_own_cause and facts.arrived else "rest", memory)
     # Whoever rolls back is in a hurry; a template that was never promoted has to
     # go through the gate all the same.
     trusted = facts.kind == api.TRIGGER_ROLLBACK and facts.digest not in memory.unproven

@@ -152,6 +152,9 @@ class World:
                 "metadata"
             ]["annotations"][api.REVISION_ANNOTATION]
             self._replace(current)
+            cause = self.deployment["metadata"]["annotations"].get(api.CHANGE_CAUSE_ANNOTATION)
+            if cause:
+                current["metadata"]["annotations"][api.CHANGE_CAUSE_ANNOTATION] = cause
         self._start_pods()
         mine = [pod for pod in self.pods if current and pod["owner"] == current["metadata"]["name"]]
         status |= {

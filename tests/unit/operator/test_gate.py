@@ -128,7 +128,9 @@ async def test_failing_release_is_taken_back_in_one_patch(hold_by: str) -> None:
     await story.run(10)
     assert (story.stage, world.versions(), world.digest) == ("Idle", {old}, old)
     assert story.unmarked()
-    cause = holds.annotations(world.deployment)[api.CHANGE_CAUSE_ANNOTATION]
+    # In the history, and no longer where the next release would inherit it.
+    assert api.CHANGE_CAUSE_ANNOTATION not in holds.annotations(world.deployment)
+    cause = world.replica_sets[0]["metadata"]["annotations"][api.CHANGE_CAUSE_ANNOTATION]
     assert cause.startswith("rolled back to revision 1 by RolloutPolicy careful: ")
     assert story.replayed(new) == ["aborted"]
     assert world.events == [api.REASON_ABORTED, api.REASON_ROLLED_BACK]
