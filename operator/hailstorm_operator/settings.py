@@ -40,7 +40,7 @@ class Settings:
     """How often the edge is asked for calls in flight. Half a second: four samples a window."""
 
     recorder_url: str = "http://hailstorm-recorder:8082"
-    """Where the recorder answers, for RolloutPolicies; empty: no traffic is ever known."""
+    """Where the recorder answers; empty: records say nothing of traffic."""
 
     heartbeat_seconds: int = 15
     """How often the Lease is stamped; four missed ones fail the liveness probe."""

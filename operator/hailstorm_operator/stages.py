@@ -241,8 +241,6 @@ def _begin(memory: Memory, facts: Facts, now: float) -> Step:
 
 def _left(memory: Memory, rollout: Rollout, facts: Facts) -> Step:
     """The Deployment has another template than the attempt."""
-    if rollout.stage == "RollingBack" and memory.stable and facts.digest == memory.stable.digest:
-        return Step("remember", _dropped(memory, rollout))
     if rollout.stage == "Watching" and facts.kind != api.TRIGGER_ROLLBACK:
         # Promoted it was; what the watch would have said nobody will know.
         return Step("remember", _settled(memory, rollout))

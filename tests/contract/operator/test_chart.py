@@ -259,7 +259,6 @@ def test_crds_can_be_left_to_somebody_else() -> None:
 @pytest.mark.parametrize(
     "typo",
     [
-        "policies.recorderURL=x",
         "recorder.historyLimits=5",
         "recorder.historyLimit=1",
         "log.level=loud",
