@@ -27,15 +27,10 @@ from typing import Any, Final
 
 from hailstorm_operator import api
 from hailstorm_operator.bayes import Evidence, fewest_events
+from hailstorm_operator.gate_inputs import GateRules, Inputs, LatencyRules
 from hailstorm_operator.observations import Second, Tally
 from hailstorm_operator.policy_specs import DEFAULT_ALPHA
-from hailstorm_operator.rollouts import (
-    Decision,
-    GateRules,
-    Inputs,
-    LatencyRules,
-    decide_rollout,
-)
+from hailstorm_operator.rollouts import Decision, decide_rollout
 
 EDGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 HOLD_MIN: Final = 30

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
-from hailstorm_operator.rollouts import GateRules, LatencyRules
+from hailstorm_operator.gate_inputs import GateRules, LatencyRules
 from hailstorm_operator.specs import SpecError, mapping, number, text, whole
 
 # benchmarks/gate.py: at 0.02 a release failing 5 % is caught 2.2 s after its first

@@ -23,20 +23,13 @@ so, the verdict is insufficient_evidence, and the policy says what then.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from hailstorm_operator import api
 from hailstorm_operator.bayes import Evidence, fewest_events
-from hailstorm_operator.observations import (
-    Second,
-    Tally,
-    Trouble,
-    median_ms,
-    seconds_as_json,
-    seconds_from_json,
-    total,
-)
+from hailstorm_operator.gate_inputs import GateRules, Inputs, inputs_from_json
+from hailstorm_operator.observations import Second, Tally, median_ms, total
 
 # Jeffreys: below 3 evidence is "barely worth mentioning". Above it a release that
 # is not aborted yet is not promoted either; it is looked at for longer.
@@ -70,71 +63,7 @@ PAST_FLOOR: Final = 0.001
 # The rule of three: 0 of n seen, at most 3/n with 95 % confidence.
 RULE_OF_THREE: Final = 3.0
 
-Stage = Literal["canary", "watch"]
 Action = Literal["wait", "promote", "rollback", "hold", "finish"]
-
-
-@dataclass(frozen=True)
-class LatencyRules:
-    """Slow is a median above both `max_ratio` times and `max_delta_ms` more than the others'."""
-
-    max_ratio: float
-    max_delta_ms: float
-    min_calls: int
-    cold_start_seconds: float
-
-
-@dataclass(frozen=True)
-class GateRules:
-    """What the RolloutPolicy asks for, as far as a verdict depends on it."""
-
-    alpha: float
-    hold_min_seconds: float
-    hold_max_seconds: float
-    min_calls: int
-    ready_deadline_seconds: float
-    watch_seconds: float
-    on_insufficient_evidence: Literal["promote", "rollback", "hold"]
-    has_traffic_source: bool = True
-    latency: LatencyRules | None = None
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """
-    Everything a verdict depends on. Times are epoch seconds; the clock is data.
-
-    `canary_since` is when the first pod of the new template became ready, None
-    before; `promoted_at` and `arrived_at` are when it was promoted and when every
-    replica ran it. `before` are seconds from before the canary, of the old template
-    alone.
-    """
-
-    now: float
-    stage: Stage
-    rules: GateRules
-    started_at: float
-    canary_since: float | None
-    promoted_at: float | None = None
-    arrived_at: float | None = None
-    troubles: tuple[Trouble, ...] = ()
-    missed_deadline: str = ""
-    seconds: tuple[Second, ...] = ()
-    before: tuple[Second, ...] = ()
-    edges: tuple[float, ...] = ()
-    no_data: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON values, complete for `replay`. No null: the API server drops those."""
-        values = {
-            **asdict(replace(self, seconds=(), before=())),
-            "seconds": seconds_as_json(self.seconds),
-            "before": seconds_as_json(self.before),
-        }
-        values["rules"] = {
-            key: value for key, value in values["rules"].items() if value is not None
-        }
-        return {key: value for key, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -188,27 +117,6 @@ def decide_rollout(inputs: Inputs) -> Decision:
 def replay(recorded: Mapping[str, Any]) -> Decision:
     """Decide again from inputs kept as JSON. Raises KeyError, TypeError or ValueError."""
     return decide_rollout(inputs_from_json(recorded))
-
-
-def inputs_from_json(recorded: Mapping[str, Any]) -> Inputs:
-    """The inputs that `as_json` has written."""
-    rules = dict(recorded["rules"])
-    latency = rules.pop("latency", None)
-    return Inputs(
-        now=recorded["now"],
-        stage=recorded["stage"],
-        rules=GateRules(**rules, latency=LatencyRules(**latency) if latency else None),
-        started_at=recorded["started_at"],
-        canary_since=recorded.get("canary_since"),
-        promoted_at=recorded.get("promoted_at"),
-        arrived_at=recorded.get("arrived_at"),
-        troubles=tuple(Trouble(**one) for one in recorded["troubles"]),
-        missed_deadline=recorded["missed_deadline"],
-        seconds=seconds_from_json(recorded["seconds"]),
-        before=seconds_from_json(recorded["before"]),
-        edges=tuple(recorded["edges"]),
-        no_data=recorded["no_data"],
-    )
 
 
 def _find_blocker(inputs: Inputs) -> Decision | None:
@@ -515,23 +423,3 @@ def _wait(rule: str, explanation: str, figures: Mapping[str, Any] | None = None)
 
 def _abort(rule: str, explanation: str, figures: Mapping[str, Any]) -> Decision:
     return Decision(api.VERDICT_ABORTED, "rollback", rule, explanation, figures)
-
-
-def known_seconds(
-    told: Mapping[int, Second], start: float, now: float, settled: float
-) -> tuple[Second, ...]:
-    """
-    Every second from `start` on, once. One that nobody has told of is a gap.
-
-    Seconds after `settled` are still on their way: what is there of them counts,
-    and what is not is neither a gap nor a quiet second.
-    """
-    known = []
-    for at in range(math.floor(start), math.floor(now) + 1):
-        is_settled = at < math.floor(settled)
-        one = told.get(at)
-        if one is None and is_settled:
-            known.append(Second(at, gap=True))
-        elif one is not None and (is_settled or one.gap or one.canary.calls or one.others.calls):
-            known.append(one)
-    return tuple(known)

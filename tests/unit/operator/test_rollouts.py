@@ -7,17 +7,15 @@ from typing import Any
 import pytest
 
 from hailstorm_operator import api
-from hailstorm_operator.observations import Second, Tally, Trouble
-from hailstorm_operator.rollouts import (
-    Decision,
+from hailstorm_operator.gate_inputs import (
     GateRules,
     Inputs,
     LatencyRules,
-    decide_rollout,
     inputs_from_json,
     known_seconds,
-    replay,
 )
+from hailstorm_operator.observations import Second, Tally, Trouble
+from hailstorm_operator.rollouts import Decision, decide_rollout, replay
 
 EDGES = (10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 RULES = GateRules(
