@@ -16,6 +16,8 @@ SCALER_KIND: Final = "ServiceScaler"
 SCALER_PLURAL: Final = "servicescalers"
 RECORD_KIND: Final = "RolloutRecord"
 RECORD_PLURAL: Final = "rolloutrecords"
+POLICY_KIND: Final = "RolloutPolicy"
+POLICY_PLURAL: Final = "rolloutpolicies"
 
 # On a Deployment: keep RolloutRecords of it.
 RECORD_LABEL: Final = f"{GROUP}/record"
@@ -29,6 +31,11 @@ OUTCOME_LABEL: Final = f"{GROUP}/outcome"
 # On a closed RolloutRecord until its traffic is written, so that a restart forgets none.
 TRAFFIC_LABEL: Final = f"{GROUP}/traffic"
 TRAFFIC_PENDING: Final = "pending"
+
+# On a Deployment while a RolloutPolicy holds it: "<policy>/<template hash>".
+HELD_ANNOTATION: Final = f"{GROUP}/held-by"
+# Beside it when the hold is minReadySeconds: what the field was before.
+MIN_READY_ANNOTATION: Final = f"{GROUP}/min-ready-seconds"
 
 # Kubernetes' own words that the operator reads.
 REVISION_ANNOTATION: Final = "deployment.kubernetes.io/revision"
@@ -71,6 +78,25 @@ OUTCOME_UNKNOWN: Final = "unknown"
 # Whether a record's traffic is what there was.
 TRAFFIC_KNOWN: Final = "Known"
 TRAFFIC_UNKNOWN: Final = "Unknown"
+# What became of a rollout under a RolloutPolicy.
+VERDICT_PROMOTED: Final = "promoted"
+VERDICT_ABORTED: Final = "aborted"
+VERDICT_SUPERSEDED: Final = "superseded"
+VERDICT_INSUFFICIENT: Final = "insufficient_evidence"
+
+# Which rule gave a verdict; grounds that Kubernetes names keep its words.
+RULE_FAILURES: Final = "FailuresOnNewPods"
+RULE_PAST: Final = "MoreFailuresThanBefore"
+RULE_SLOW: Final = "SlowerThanOthers"
+RULE_ENOUGH: Final = "EnoughSeen"
+RULE_WATCHED: Final = "WatchEnded"
+RULE_NO_SOURCE: Final = "NoTrafficSource"
+RULE_NO_DATA: Final = "NoTallies"
+RULE_GAP: Final = "GapInTallies"
+RULE_FEW_CALLS: Final = "TooFewCalls"
+RULE_UNDECIDED: Final = "Undecided"
+RULE_NEWER: Final = "NewerTemplate"
+RULE_RESUMED: Final = "ResumedByUser"
 
 # Condition types of a ServiceScaler.
 CONDITION_ACTIVE: Final = "Active"
@@ -112,6 +138,19 @@ REASON_NO_RECORDER: Final = "NoRecorder"
 REASON_NO_TRAFFIC: Final = "NoTraffic"
 REASON_RECORDER_GAP: Final = "RecorderGap"
 REASON_RECORDER_SILENT: Final = "RecorderUnreachable"
+
+# Of RolloutPolicies.
+REASON_GATING: Final = "Gating"
+REASON_OBSERVING: Final = "Observing"
+REASON_NOT_RECORDED: Final = "TargetNotRecorded"
+REASON_RECREATE: Final = "RecreateHasNoCanary"
+REASON_HOLD_TOO_LONG: Final = "HoldBeyondProgressDeadline"
+REASON_POLICY_CONFLICT: Final = "OlderRolloutPolicyGates"
+REASON_PROMOTED: Final = "RolloutPromoted"
+REASON_ABORTED: Final = "RolloutAborted"
+REASON_INSUFFICIENT: Final = "EvidenceInsufficient"
+REASON_ROLLED_BACK: Final = "RolledBackByPolicy"
+REASON_NO_WAY_BACK: Final = "StableTemplateGone"
 
 # What held a decision back, or moved it: the clamp that won.
 CLAMP_NONE: Final = "none"

@@ -6,7 +6,7 @@ noticed. What an operator that was killed between two writes has left undone is
 finished here by the next one.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -108,13 +108,34 @@ class Archive:
         return dict(newest)
 
     async def supersede(
-        self, record: Json, successor: str, at: str, pods: Iterable[Timeline], *, late: bool = False
+        self,
+        record: Json,
+        successor: str,
+        at: str,
+        pods: Collection[Timeline],
+        *,
+        late: bool = False,
     ) -> None:
         """Close a record because a newer template took over. A closed one stays as it is."""
+        try:
+            await self._supersede(record, successor, at, pods, late=late)
+        except ConflictError:
+            # The gate has written its verdict meanwhile: that is what counts.
+            metadata = record["metadata"]
+            newest = await self._cluster.get_record(metadata["namespace"], metadata["name"])
+            await self._supersede(newest, successor, at, pods, late=late)
+
+    async def _supersede(
+        self, record: Json, successor: str, at: str, pods: Collection[Timeline], *, late: bool
+    ) -> None:
         before = status_of(record)
         lines = {line["name"]: line for line in before.get("pods", [])}
         lines |= {line["name"]: line for line in pods}
         status = {"startedAt": at, **before, "pods": list(lines.values())[-records.MAX_PODS :]}
+        if records.is_rolled_back(status):
+            closed = records.close_rolled_back(status)
+            await self.write(record, {**closed, "supersededBy": successor})
+            return
         closed = records.close_record(
             status,
             api.OUTCOME_SUPERSEDED,

@@ -91,6 +91,37 @@ class Cluster:
         path = f"{_apps(namespace, 'deployments', name)}/scale"
         await self._call("PATCH", path, body={"spec": {"replicas": replicas}})
 
+    async def patch_deployment(self, namespace: str, name: str, patch: Json) -> Json:
+        """
+        Merge into a Deployment: to hold, release or roll it back.
+
+        ConflictError when it has changed since the resourceVersion in the patch.
+        """
+        path = _apps(namespace, "deployments", name)
+        # By name, or the history of who wrote what would show a client library.
+        query = [("fieldManager", COMPONENT)]
+        return await self._call("PATCH", path, query=query, body=patch)
+
+    async def set_deployment_status(self, namespace: str, name: str, patch: Json) -> None:
+        """Merge into a Deployment's status: that its rollout has failed."""
+        path = f"{_apps(namespace, 'deployments', name)}/status"
+        query = [("fieldManager", COMPONENT)]
+        await self._call("PATCH", path, query=query, body=patch)
+
+    async def get_policy(self, namespace: str, name: str) -> Json:
+        """Read a RolloutPolicy."""
+        return await self._call("GET", _own(namespace, api.POLICY_PLURAL, name))
+
+    async def set_policy_status(self, namespace: str, name: str, status: Json) -> None:
+        """Merge into the status of a RolloutPolicy."""
+        path = f"{_own(namespace, api.POLICY_PLURAL, name)}/status"
+        await self._call("PATCH", path, body={"status": status})
+
+    async def note_policy(self, namespace: str, name: str, block: Json) -> None:
+        """Write a RolloutRecord's `status.policy`; only the gate writes there. Repeatable."""
+        path = f"{_own(namespace, api.RECORD_PLURAL, name)}/status"
+        await self._call("PATCH", path, body={"status": {"policy": block}})
+
     async def get_scaler(self, namespace: str, name: str) -> Json:
         """Read a ServiceScaler."""
         return await self._call("GET", _own(namespace, api.SCALER_PLURAL, name))

@@ -14,6 +14,7 @@ import kopf
 from hailstorm_operator import api, metrics
 from hailstorm_operator.inventory import Inventory
 from hailstorm_operator.ledger import Ledger
+from hailstorm_operator.policies import Policies
 from hailstorm_operator.pulse import Pulse
 from hailstorm_operator.roster import Roster
 
@@ -29,6 +30,7 @@ class Parts:
     inventory: Inventory
     ledger: Ledger | None = None
     roster: Roster | None = None
+    policies: Policies | None = None
 
 
 def register_handlers(registry: kopf.OperatorRegistry, parts: Parts) -> None:
@@ -45,6 +47,8 @@ def register_handlers(registry: kopf.OperatorRegistry, parts: Parts) -> None:
         parts.inventory.show_deployment(body, deleted=kind == "DELETED")
         if parts.ledger is not None:
             parts.ledger.show_deployment(body, kind)
+        if parts.policies is not None:
+            parts.policies.show_deployment(body)
 
     @kopf.on.event("", "v1", "pods", registry=registry)
     async def see_pod(event: Any, **_: Any) -> None:
@@ -57,6 +61,12 @@ def register_handlers(registry: kopf.OperatorRegistry, parts: Parts) -> None:
         body, kind = counted(api.SCALER_KIND, event)
         if parts.roster is not None:
             await parts.roster.show_scaler(body, deleted=kind == "DELETED")
+
+    @kopf.on.event(api.GROUP, api.VERSION, api.POLICY_PLURAL, registry=registry)
+    async def see_policy(event: Any, **_: Any) -> None:
+        body, kind = counted(api.POLICY_KIND, event)
+        if parts.policies is not None:
+            await parts.policies.show_policy(body, deleted=kind == "DELETED")
 
     @kopf.on.event("discovery.k8s.io", "v1", "endpointslices", registry=registry)
     async def see_slice(event: Any, **_: Any) -> None:

@@ -25,6 +25,7 @@ class DeploymentView:
     ready: int
     rollout_in_progress: bool
     replicas_set_by: str
+    held_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def view_deployment(body: Json) -> DeploymentView:
         ready=int(status.get("readyReplicas", 0)),
         rollout_in_progress=_is_rolling(status, total),
         replicas_set_by=_replicas_manager(metadata.get("managedFields") or []),
+        held_by=(metadata.get("annotations") or {}).get(api.HELD_ANNOTATION, "").split("/")[0],
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from hailstorm_operator import api, metrics, records, triggers
 from hailstorm_operator.archive import Archive, Clock, status_of, utc_now
-from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
+from hailstorm_operator.cluster import Cluster, ClusterError, ConflictError, NotFoundError
 from hailstorm_operator.replicasets import Revision, owned_revisions
 from hailstorm_operator.targets import Json, Key, Sighting, Target, deployment_of_pod
 from hailstorm_operator.templates import template_digest
@@ -30,6 +30,7 @@ CLOSED_RESYNC_SECONDS: Final = 60.0
 # Pods change several times a second in a rollout; a write for each is no use.
 WRITE_INTERVAL_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 2.0
+CONFLICT_SECONDS: Final = 0.1
 # What a listing shows and no event has told by then was missed, not just late.
 EVENT_DELAY_SECONDS: Final = 1.0
 
@@ -88,6 +89,11 @@ class Ledger:
                 if target.deleted or target.released:
                     break
                 await self._rest(target)
+            except ConflictError:
+                # The gate has written its verdict into the record: read it, go on at once.
+                target.loaded = False
+                target.wake.set()
+                await asyncio.sleep(CONFLICT_SECONDS)
             except ClusterError as error:
                 metrics.API_ERRORS.labels("ledger").inc()
                 logger.warning("record of %s/%s: %s", target.namespace, target.name, error)
@@ -195,7 +201,7 @@ class Ledger:
         if before is not None:
             if not records.is_closed(status_of(before)):
                 await self._archive.supersede(
-                    before, name, status["startedAt"], target.pods.values()
+                    before, name, status["startedAt"], list(target.pods.values())
                 )
             await self._archive.add_missed(deployment, before, revisions, attempt.digest)
         target.forget_gone_pods()

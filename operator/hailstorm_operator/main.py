@@ -33,11 +33,13 @@ from hailstorm_operator.http_server import serve_http
 from hailstorm_operator.inventory import Inventory
 from hailstorm_operator.ledger import Ledger
 from hailstorm_operator.logs import configure_logs
+from hailstorm_operator.policies import Policies
 from hailstorm_operator.pulse import Pulse
 from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.roster import Roster
 from hailstorm_operator.settings import Settings, SettingsError, read_settings
 from hailstorm_operator.settler import Settler
+from hailstorm_operator.tallies import TalliesReader
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +76,9 @@ class Process:
         roster = parts.roster = Roster(
             cluster, parts.inventory, session, settings.poll_milliseconds / 1000
         )
+        policies = parts.policies = Policies(
+            cluster, parts.inventory, TalliesReader(session, settings.recorder_url)
+        )
 
         async def beat() -> None:
             await cluster.renew_lease(settings.own_namespace, LEASE_NAME, datetime.now(UTC))
@@ -86,6 +91,7 @@ class Process:
         self._every(settings.heartbeat_seconds, beat)
         self._every(RESYNC_SECONDS, roster.resync, first=RESYNC_SECONDS)
         self._every(SETTLE_EVERY_SECONDS, settler.settle_due, first=SETTLE_EVERY_SECONDS)
+        self._every(RESYNC_SECONDS, policies.resync, first=RESYNC_SECONDS)
         self._every(ORPHANS_EVERY_SECONDS, ledger.close_orphans, first=ORPHANS_AFTER_SECONDS)
         # What was made up to here stays for good; the collector need not look at it again.
         gc.collect()
@@ -100,6 +106,8 @@ class Process:
             await self.parts.ledger.stop()
         if self.parts.roster is not None:
             await self.parts.roster.stop()
+        if self.parts.policies is not None:
+            await self.parts.policies.stop()
         if self._http is not None:
             await self._http.cleanup()
         if self._session is not None:

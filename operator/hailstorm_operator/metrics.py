@@ -33,6 +33,16 @@ ROLLOUT_SECONDS = Histogram(
     ("namespace", "target", "outcome"),
     buckets=(5, 10, 20, 40, 80, 160, 320, 640, 1280),
 )
+VERDICTS = Counter(
+    "hailstorm_policy_verdicts_total",
+    "Verdicts of RolloutPolicies by the rule that gave them.",
+    ("namespace", "target", "verdict", "rule"),
+)
+ROLLBACK_SECONDS = Histogram(
+    "hailstorm_policy_rollback_seconds",
+    "From a verdict to the earlier template being written.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
 WATCH_EVENTS = Counter(
     "hailstorm_operator_watch_events_total", "Watch events by kind of object.", ("kind",)
 )

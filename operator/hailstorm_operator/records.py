@@ -153,6 +153,8 @@ def advance_record(
         first = min(surged, key=parse_time)
         # The API's whole second may lie before the watch event of the start.
         _reach(after, api.PHASE_SURGING, _latest(first, after["startedAt"]), late=False)
+    if is_rolled_back(after):
+        return close_rolled_back(after)
     deadline = _missed_deadline(deployment, after["startedAt"])
     if is_available(deployment):
         at = _moment(now, live=live)
@@ -201,6 +203,20 @@ def close_record(
         whole_seconds(parse_time(at)),
     )
     return closed
+
+
+def is_rolled_back(status: Json) -> bool:
+    """Whether a RolloutPolicy has decided to take this attempt back."""
+    return bool((status.get("policy") or {}).get("action") == "rollback")
+
+
+def close_rolled_back(status: Json) -> Status:
+    """Close a record because of its policy's verdict, at the time of that."""
+    policy = status["policy"]
+    text = f"{policy['verdict']}, {policy['rule']}: {policy['explanation']}"
+    return close_record(
+        status, api.OUTCOME_FAILED, api.REASON_ROLLED_BACK, text, policy["decidedAt"]
+    )
 
 
 def is_available(deployment: Json) -> bool:

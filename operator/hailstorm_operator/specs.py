@@ -89,7 +89,7 @@ class ScalerSpec:
 
 def parse_scaler_spec(spec: Mapping[str, Any]) -> ScalerSpec:
     """Check the spec of a ServiceScaler. Raises SpecError for the first mistake."""
-    target = _mapping(spec, "spec", "targetRef")
+    target = mapping(spec, "spec", "targetRef")
     kind = (target.get("apiVersion", "apps/v1"), target.get("kind", "Deployment"))
     if kind != ("apps/v1", "Deployment"):
         raise SpecError(
@@ -97,8 +97,8 @@ def parse_scaler_spec(spec: Mapping[str, Any]) -> ScalerSpec:
             f"{'/'.join(kind)} cannot be scaled here",
             "Name an apps/v1 Deployment",
         )
-    low = _whole(spec, "spec", "minReplicas", 1, None)
-    high = _whole(spec, "spec", "maxReplicas", 1, None)
+    low = whole(spec, "spec", "minReplicas", 1, None)
+    high = whole(spec, "spec", "maxReplicas", 1, None)
     if high < low:
         raise SpecError(
             "spec.maxReplicas",
@@ -106,10 +106,10 @@ def parse_scaler_spec(spec: Mapping[str, Any]) -> ScalerSpec:
             f"Write {low} or more, or lower minReplicas",
         )
     behavior = spec.get("behavior") or {}
-    fast = _number(
+    fast = number(
         behavior, "spec.behavior", "fastWindowSeconds", 1, 60, DEFAULT_FAST_WINDOW_SECONDS
     )
-    stable = _number(
+    stable = number(
         behavior, "spec.behavior", "stableWindowSeconds", 5, 3600, DEFAULT_STABLE_WINDOW_SECONDS
     )
     if stable <= fast:
@@ -119,19 +119,19 @@ def parse_scaler_spec(spec: Mapping[str, Any]) -> ScalerSpec:
             "Write several times the fast window; 2 and 30 are the defaults",
         )
     return ScalerSpec(
-        target=TargetRef(_text(target, "spec.targetRef", "name")),
+        target=TargetRef(text(target, "spec.targetRef", "name")),
         min_replicas=low,
         max_replicas=high,
-        signal=_edge_signal(_mapping(spec, "spec", "signal")),
-        target_in_flight=_number(spec, "spec", "targetInFlight", 0.1, 100_000, None),
-        utilisation=_number(spec, "spec", "utilisation", 0.1, 1, DEFAULT_UTILISATION),
+        signal=_edge_signal(mapping(spec, "spec", "signal")),
+        target_in_flight=number(spec, "spec", "targetInFlight", 0.1, 100_000, None),
+        utilisation=number(spec, "spec", "utilisation", 0.1, 1, DEFAULT_UTILISATION),
         behavior=Behavior(
             fast_window_seconds=fast,
             stable_window_seconds=stable,
-            max_pods_in_creation=_whole(
+            max_pods_in_creation=whole(
                 behavior, "spec.behavior", "maxPodsInCreation", 1, DEFAULT_MAX_PODS_IN_CREATION
             ),
-            tolerance=_number(behavior, "spec.behavior", "tolerance", 0, 1, DEFAULT_TOLERANCE),
+            tolerance=number(behavior, "spec.behavior", "tolerance", 0, 1, DEFAULT_TOLERANCE),
         ),
     )
 
@@ -140,33 +140,39 @@ def _edge_signal(signal: Mapping[str, Any]) -> EdgeSignal:
     source = signal.get("source", "edge")
     if source != "edge":
         raise SpecError("spec.signal.source", f"{source!r} is not known", 'Write "edge"')
-    edge = _mapping(signal, "spec.signal", "edge")
+    edge = mapping(signal, "spec.signal", "edge")
     namespace = edge.get("namespace")
     return EdgeSignal(
-        cluster=_text(edge, "spec.signal.edge", "cluster"),
-        service=_text(edge, "spec.signal.edge", "service"),
+        cluster=text(edge, "spec.signal.edge", "cluster"),
+        service=text(edge, "spec.signal.edge", "service"),
         namespace=str(namespace) if namespace else None,
-        port=_whole(edge, "spec.signal.edge", "port", 1, DEFAULT_EDGE_PORT),
+        port=whole(edge, "spec.signal.edge", "port", 1, DEFAULT_EDGE_PORT),
     )
 
 
-def _mapping(parent: Mapping[str, Any], path: str, field: str) -> Mapping[str, Any]:
+def mapping(
+    parent: Mapping[str, Any],
+    path: str,
+    field: str,
+    cure: str = "See docs/reference/servicescaler.md",
+) -> Mapping[str, Any]:
+    """A nested block that must be there."""
     value = parent.get(field)
     if not isinstance(value, Mapping):
-        raise SpecError(f"{path}.{field}", "is missing", "See docs/reference/servicescaler.md")
+        raise SpecError(f"{path}.{field}", "is missing", cure)
     return value
 
 
-def _text(parent: Mapping[str, Any], path: str, field: str) -> str:
+def text(parent: Mapping[str, Any], path: str, field: str) -> str:
+    """A name that must be there."""
     value = parent.get(field)
     if not isinstance(value, str) or not value:
         raise SpecError(f"{path}.{field}", "is missing", "Write a name")
     return value
 
 
-def _whole(
-    parent: Mapping[str, Any], path: str, field: str, least: int, default: int | None
-) -> int:
+def whole(parent: Mapping[str, Any], path: str, field: str, least: int, default: int | None) -> int:
+    """A whole number, or its default."""
     value = parent.get(field, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SpecError(
@@ -175,14 +181,15 @@ def _whole(
     return value
 
 
-def _number(
+def number(
     parent: Mapping[str, Any],
     path: str,
     field: str,
     least: float,
     most: float,
-    default: float | None,
+    default: float | None = None,
 ) -> float:
+    """A number within bounds, or its default."""
     value = parent.get(field, default)
     good = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not good or not least <= value <= most:

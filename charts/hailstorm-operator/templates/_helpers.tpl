@@ -33,19 +33,29 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{/* What the operator may do in the namespaces it watches. */}}
 {{- define "hailstorm-operator.rules" -}}
-# Scaler and recorder: watch Deployments, read one again when a watch was silent.
+# All: watch Deployments, read one again when a watch was silent.
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch]
-# Scaler: the one thing that is ever written about a Deployment is its scale.
+# Gate: hold a canary, let it go, put the earlier template back. Only where a
+# RolloutPolicy in mode enforce names the Deployment.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [patch]
+# Gate: say that a rollout has failed before it is taken back, or `kubectl rollout
+# status` would call the rollback a success.
+- apiGroups: [apps]
+  resources: [deployments/status]
+  verbs: [patch]
+# Scaler: without a RolloutPolicy nothing but its scale is written about a Deployment.
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [get, patch]
-# Recorder: ReplicaSets are the history of revisions.
+# Ledger and gate: ReplicaSets are the history of revisions, and what is rolled back to.
 - apiGroups: [apps]
   resources: [replicasets]
   verbs: [list]
-# Recorder: timelines of pods.
+# Ledger and gate: timelines of pods, and which of them are new.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
@@ -64,14 +74,21 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - apiGroups: [hailstorm.dev]
   resources: [servicescalers/status]
   verbs: [patch]
-# Recorder: its own objects; deleted by retention alone.
+# Ledger and gate: records, and the verdict in each; deleted by retention alone.
 - apiGroups: [hailstorm.dev]
   resources: [rolloutrecords]
   verbs: [get, list, create, patch, delete]
 - apiGroups: [hailstorm.dev]
   resources: [rolloutrecords/status]
   verbs: [patch]
-# Both: Events about ServiceScalers and Deployments.
+# Gate: its own objects, and what it says about them.
+- apiGroups: [hailstorm.dev]
+  resources: [rolloutpolicies]
+  verbs: [get, list, watch]
+- apiGroups: [hailstorm.dev]
+  resources: [rolloutpolicies/status]
+  verbs: [patch]
+# All: Events about ServiceScalers and Deployments.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

@@ -210,6 +210,21 @@ class Place:
             },
         }
 
+    def policy(self, name: str = "app", **spec: Any) -> dict[str, Any]:
+        """A RolloutPolicy that needs no traffic and holds for a few seconds."""
+        return {
+            "apiVersion": "hailstorm.dev/v1alpha1",
+            "kind": "RolloutPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "targetRef": {"name": "app"},
+                "canary": {"holdSeconds": {"min": 5, "max": 20}},
+                "onInsufficientEvidence": "promote",
+                "postPromotionWatchSeconds": 1,
+                **spec,
+            },
+        }
+
     def condition(self, kind: str, name: str = "app") -> tuple[str, str]:
         """Status and reason of a ServiceScaler's condition."""
         for one in self.get("servicescaler", name).get("status", {}).get("conditions", []):

@@ -1,20 +1,32 @@
 """The chart against the code: settings, names, defaults and rights agree."""
 
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from hailstorm_operator import api, specs
+from hailstorm_operator.gate import MAX_SECONDS
 from hailstorm_operator.handlers import LEASE_NAME
+from hailstorm_operator.policy_specs import (
+    HOLD_MIN_READY,
+    HOLD_PAUSED,
+    Then,
+    parse_policy_spec,
+)
+from hailstorm_operator.policy_status import IDLE
 from hailstorm_operator.recorder import settings as recorder_settings
+from hailstorm_operator.rollouts import Action
 from hailstorm_operator.scaler_status import HISTORY
 from hailstorm_operator.settings import PREFIX, Settings, read_settings
+from hailstorm_operator.stages import Stage
 from hailstorm_operator.timelines import observe_pod
 from unit.operator.objects import at, ready_pod
 from unit.operator.recorded_traffic import OLD, OTHER, Traffic
@@ -151,6 +163,7 @@ def crd(plural: str) -> dict[str, Any]:
     [
         (api.SCALER_PLURAL, api.SCALER_KIND, "svs"),
         (api.RECORD_PLURAL, api.RECORD_KIND, "rr"),
+        (api.POLICY_PLURAL, api.POLICY_KIND, "rp"),
     ],
 )
 def test_crd_carries_the_codes_names(plural: str, kind: str, short: str) -> None:
@@ -182,6 +195,68 @@ def test_crd_defaults_are_the_codes() -> None:
     }
     assert {name: one["default"] for name, one in behavior.items()} == defaults
     assert spec["behavior"]["default"] == defaults
+
+
+def test_policy_defaults_are_the_codes() -> None:
+    spec = properties(api.POLICY_PLURAL, "spec")
+    canary = spec["canary"]["properties"]
+    hold = canary["holdSeconds"]["properties"]
+    defaults = {
+        "holdSeconds": {"min": hold["min"]["default"], "max": hold["max"]["default"]},
+        "minCalls": canary["minCalls"]["default"],
+        "holdBy": canary["holdBy"]["default"],
+    }
+    assert spec["canary"]["default"] == defaults
+    assert canary["holdSeconds"]["default"] == defaults["holdSeconds"]
+    written = {
+        "targetRef": {"name": "app"},
+        "onInsufficientEvidence": "hold",
+        "edge": {"cluster": "app"},
+        "mode": spec["mode"]["default"],
+        "canary": defaults,
+        "alpha": spec["alpha"]["default"],
+        "latency": {name: one["default"] for name, one in spec["latency"]["properties"].items()},
+        "postPromotionWatchSeconds": spec["postPromotionWatchSeconds"]["default"],
+    }
+    least = {name: written[name] for name in ("targetRef", "onInsufficientEvidence", "edge")}
+    assert parse_policy_spec(written) == parse_policy_spec({**least, "latency": {}})
+
+
+def policy_rules() -> list[dict[str, str]]:
+    """Every CEL rule of a RolloutPolicy's spec."""
+
+    def walk(schema: dict[str, Any]) -> Iterator[dict[str, str]]:
+        yield from schema.get("x-kubernetes-validations", [])
+        for inner in schema.get("properties", {}).values():
+            yield from walk(inner)
+
+    (version,) = crd(api.POLICY_PLURAL)["spec"]["versions"]
+    return list(walk(version["schema"]["openAPIV3Schema"]))
+
+
+def test_every_refusal_of_a_policy_says_what_to_write() -> None:
+    messages = [one["message"] for one in policy_rules()]
+    assert len(messages) >= 10
+    assert not [one for one in messages if not re.search(r"write|leave|lower|name", one)]
+
+
+def test_policy_words_of_the_code_and_of_the_crd_are_the_same() -> None:
+    rules = " ".join(one["rule"] for one in policy_rules())
+    for words in (("enforce", "observe"), (HOLD_MIN_READY, HOLD_PAUSED), get_args(Then)):
+        assert f"self in {list(words)}" in rules
+    stages = properties(api.POLICY_PLURAL, "status")["stage"]["enum"]
+    assert set(stages) == {IDLE, *get_args(Stage)}
+    policy = properties(api.RECORD_PLURAL, "status")["policy"]["properties"]
+    verdicts = {value for name, value in vars(api).items() if name.startswith("VERDICT_")}
+    assert set(policy["verdict"]["enum"]) == verdicts
+    assert set(policy["action"]["enum"]) == {*get_args(Action), "none"} - {"wait"}
+
+
+def test_policys_longest_seconds_fit_into_the_recorded_ones() -> None:
+    spec = properties(api.POLICY_PLURAL, "spec")
+    hold = spec["canary"]["properties"]["holdSeconds"]["properties"]["max"]["maximum"]
+    watch = spec["postPromotionWatchSeconds"]["maximum"]
+    assert hold + watch < MAX_SECONDS
 
 
 def test_crd_takes_every_kind_and_outcome_there_is() -> None:
@@ -263,7 +338,10 @@ def test_rights_hold_nothing_that_kills_or_reads_secrets() -> None:
     writes = {one for one in granted if one[2] not in ("get", "list", "watch")}
     assert writes == {
         ("apps", "deployments/scale", "patch"),
+        ("apps", "deployments", "patch"),
+        ("apps", "deployments/status", "patch"),
         (api.GROUP, "servicescalers/status", "patch"),
+        (api.GROUP, "rolloutpolicies/status", "patch"),
         (api.GROUP, "rolloutrecords", "create"),
         (api.GROUP, "rolloutrecords", "patch"),
         (api.GROUP, "rolloutrecords", "delete"),
@@ -296,7 +374,13 @@ def test_crds_can_be_left_to_somebody_else() -> None:
 
 
 @pytest.mark.parametrize(
-    "typo", ["recorder.historyLimits=5", "recorder.historyLimit=1", "log.level=loud", "replicas=2"]
+    "typo",
+    [
+        "recorder.historyLimits=5",
+        "recorder.historyLimit=1",
+        "log.level=loud",
+        "replicas=2",
+    ],
 )
 def test_typo_in_values_fails_the_rendering(typo: str) -> None:
     done = helm("template", "hailstorm-operator", str(CHART), "--set", typo)

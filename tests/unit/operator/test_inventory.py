@@ -28,6 +28,17 @@ def test_rollout_in_progress_is_told_by_condition_and_counts(
     assert view_deployment(deployment(status=status)).rollout_in_progress is rolling
 
 
+def test_nothing_shrinks_while_a_canary_is_held() -> None:
+    # Paused, Kubernetes says neither "arrived" nor "not yet": the counts tell.
+    held = deployment(
+        spec={"paused": True},
+        status={"replicas": 3, "updatedReplicas": 1, **progressing("DeploymentPaused")},
+    )
+    held["metadata"]["annotations"]["hailstorm.dev/held-by"] = "careful/digest"
+    view = view_deployment(held)
+    assert (view.rollout_in_progress, view.held_by) == (True, "careful")
+
+
 def test_manager_of_the_replicas_is_the_last_one_who_wrote_them() -> None:
     body = deployment()
     body["metadata"]["managedFields"] = [

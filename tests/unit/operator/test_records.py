@@ -226,3 +226,36 @@ def test_revision_is_not_believed_before_the_controller_has_seen_the_generation(
     known = record("a", 2, digest=digest, revision=2)
     body = deployment(TWO, generation=5, revision=4, status={"observedGeneration": 4})
     assert is_same_attempt(known, body, digest)
+
+
+VERDICT = {
+    "verdict": "aborted",
+    "action": "rollback",
+    "rule": "FailuresOnNewPods",
+    "explanation": "4 of 4 failures",
+    "decidedAt": with_milliseconds(at(5)),
+}
+
+
+def test_verdict_to_take_back_closes_the_record_as_failed() -> None:
+    body = deployment(TWO, revision=1, status=ROLLING)
+    # What the gate writes for those who wait with kubectl is not the reason.
+    body["status"]["conditions"] = [
+        {
+            "type": "Progressing",
+            "reason": "ProgressDeadlineExceeded",
+            "lastTransitionTime": stamp(6),
+        }
+    ]
+    closed = advance({**opened(), "policy": VERDICT}, body, seconds=7)
+    assert (closed["outcome"], closed["reason"]) == ("failed", "RolledBackByPolicy")
+    assert closed["message"] == "aborted, FailuresOnNewPods: 4 of 4 failures"
+    assert closed["completedAt"] == VERDICT["decidedAt"]
+
+
+def test_verdict_that_was_only_observed_closes_nothing() -> None:
+    observed = {**VERDICT, "action": "none"}
+    status = advance(
+        {**opened(), "policy": observed}, deployment(TWO, revision=1, status=ROLLING), seconds=7
+    )
+    assert status["outcome"] == "progressing"

@@ -1,0 +1,149 @@
+"""
+Which RolloutPolicies are at work: one gate each, started, replaced and ended here.
+
+Plain tasks and no finalizers, as with the ServiceScalers: a policy can always be
+deleted. A hold that a deleted policy has left behind, or one that an operator which
+is no more has put on, is found by its mark on the Deployment and lifted.
+"""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from hailstorm_operator import api, holds
+from hailstorm_operator.cluster import Cluster, ClusterError, ConflictError, NotFoundError
+from hailstorm_operator.conditions import Condition, merge_conditions
+from hailstorm_operator.gate import Gate
+from hailstorm_operator.inventory import Inventory, Json, Key
+from hailstorm_operator.policy_specs import parse_policy_spec
+from hailstorm_operator.specs import SpecError
+from hailstorm_operator.tallies import TalliesReader
+from hailstorm_operator.timestamps import whole_seconds
+
+logger = logging.getLogger(__name__)
+
+
+class Policies:
+    """Gates by (namespace, name of the policy)."""
+
+    def __init__(self, cluster: Cluster, inventory: Inventory, tallies: TalliesReader) -> None:
+        self._cluster = cluster
+        self._inventory = inventory
+        self._tallies = tallies
+        self._gates: dict[Key, tuple[Gate | None, int, str, asyncio.Task[None]]] = {}
+        self._claims: dict[Key, tuple[str, str]] = {}
+
+    async def show_policy(self, body: dict[str, Any], *, deleted: bool = False) -> None:
+        """Take the newest state of a RolloutPolicy. Status changes change nothing."""
+        metadata = body["metadata"]
+        key = (metadata["namespace"], metadata["name"])
+        if deleted:
+            await self._end(key, for_good=True)
+            return
+        target = ((body.get("spec") or {}).get("targetRef") or {}).get("name", "")
+        self._claims[key] = (str(metadata.get("creationTimestamp", "")), str(target))
+        generation, uid = int(metadata.get("generation", 0)), str(metadata["uid"])
+        known = self._gates.get(key)
+        if known is None or known[1:3] != (generation, uid):
+            await self._end(key)
+            gate: Gate | None = None
+            try:
+                spec = parse_policy_spec(body.get("spec") or {})
+            except SpecError as error:
+                work = self._refuse(body, str(error))
+            else:
+                gate = Gate(body, spec, self._cluster, self._tallies)
+                work = gate.run()
+            task = asyncio.create_task(work, name=f"gate {key}")
+            self._gates[key] = (gate, generation, uid, task)
+        self._settle_claims()
+
+    def show_deployment(self, body: Json) -> None:
+        """A Deployment changed: its gate looks at once."""
+        metadata = body["metadata"]
+        for (namespace, _), (gate, *_rest) in self._gates.items():
+            if gate is not None and (namespace, gate.spec.target) == (
+                metadata["namespace"],
+                metadata["name"],
+            ):
+                gate.wake()
+
+    async def resync(self) -> None:
+        """Read policies again, since a watch can die silently, and lift holds left behind."""
+        for key in list(self._gates):
+            try:
+                body = await self._cluster.get_policy(*key)
+            except NotFoundError:
+                await self._end(key, for_good=True)
+                continue
+            await self.show_policy(body)
+        for (namespace, name), view in list(self._inventory.deployments.items()):
+            if view.held_by and (namespace, view.held_by) not in self._gates:
+                await self._lift(namespace, name, view.held_by)
+
+    async def stop(self) -> None:
+        """End every gate. Holds stay on: the next operator takes them up."""
+        for key in list(self._gates):
+            await self._end(key)
+
+    async def _lift(self, namespace: str, name: str, policy: str) -> None:
+        try:
+            # The watch may only be late in showing the policy.
+            await self._cluster.get_policy(namespace, policy)
+        except NotFoundError:
+            deployment = await self._cluster.get_deployment(namespace, name)
+            if holds.held_by(deployment) == policy:
+                patch = holds.release_patch(deployment)
+                await self._cluster.patch_deployment(namespace, name, patch)
+                logger.info("lifted the hold of RolloutPolicy %s, which is gone", policy)
+
+    async def _end(self, key: Key, *, for_good: bool = False) -> None:
+        known = self._gates.pop(key, None)
+        if known is not None:
+            known[3].cancel()
+            await asyncio.gather(known[3], return_exceptions=True)
+        if not for_good:
+            return
+        self._claims.pop(key, None)
+        self._settle_claims()
+        if known is None or known[0] is None:
+            return
+        for _ in range(3):
+            try:
+                await known[0].let_go()
+            except ConflictError:
+                continue
+            except ClusterError as error:
+                # The next resync finds the mark that is left.
+                logger.warning("policy %s/%s: %s", *key, error)
+            return
+
+    def _settle_claims(self) -> None:
+        """Of two policies for one target the older one gates."""
+        for key, (gate, *_rest) in self._gates.items():
+            if gate is None:
+                continue
+            mine = (*self._claims[key], key[1])
+            older = [
+                name
+                for (namespace, name), (created, target) in self._claims.items()
+                if namespace == key[0]
+                and target == gate.spec.target
+                and (created, name) < (mine[0], mine[2])
+            ]
+            gate.conflict = min(older, default="")
+
+    async def _refuse(self, body: Json, problem: str) -> None:
+        """Say in the status why an object does nothing. Once: its next generation asks again."""
+        metadata = body["metadata"]
+        conditions = merge_conditions(
+            (body.get("status") or {}).get("conditions") or [],
+            [Condition(api.CONDITION_ACTIVE, False, api.REASON_SPEC_INVALID, problem)],
+            whole_seconds(datetime.now(UTC)),
+        )
+        status = {"observedGeneration": metadata.get("generation", 0), "conditions": conditions}
+        try:
+            await self._cluster.set_policy_status(metadata["namespace"], metadata["name"], status)
+        except ClusterError as error:
+            logger.warning("policy %s/%s: %s", metadata["namespace"], metadata["name"], error)

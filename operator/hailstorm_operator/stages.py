@@ -1,0 +1,326 @@
+"""
+The stages of a rollout under a RolloutPolicy, and the step that comes next.
+
+    (no rollout)
+        │ a new template
+        ├──────── a rollback to what once was promoted ──────────► Passing ──┐
+        ▼                                                                    │
+     Surging ── the hold is on ──► Holding ── resumed by a user ─► Passing ──┤ arrived:
+        │ cannot run                 │ judge, twice a second                 │ it is the
+        │                            ├─ promoted ───────► Releasing          │ stable one
+        │                            │   (or the policy      │ hold off      │
+        │                            │    says promote)      ▼               │
+        │                            │                    Watching ──────────┤
+        │                            │                       │ worse than    │
+        ▼                            ▼ aborted               ▼ the past      ▼
+     RollingBack ◄───────────────────┴───────────────────────┘        (no rollout)
+        │ the stable template back and the hold off, in one patch            ▲
+        └────────────────────────────────────────────────────────────────────┘
+    insufficient_evidence with "hold": Held, until a user resumes or changes it.
+    A newer template at any stage: superseded, and the newer one begins above.
+
+A verdict is written, to the record and to the policy's status, before the step that
+it asks for is made. Every step looks at the Deployment first and may be repeated;
+the stage alone says what is still to do. So an operator that dies anywhere leaves
+either an unwritten verdict, which the next one finds again from the same tallies,
+or a written one, which the next one carries out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Literal
+
+from hailstorm_operator import api
+from hailstorm_operator.holds import State
+from hailstorm_operator.rollouts import Decision
+
+Json = Mapping[str, Any]
+Stage = Literal["Surging", "Holding", "Releasing", "Watching", "RollingBack", "Held", "Passing"]
+StepKind = Literal["rest", "remember", "supersede", "hold", "release", "rollback", "judge"]
+
+# Templates that came and went without being promoted; going back to one is no rollback
+# to something good. More than the ReplicaSets that Kubernetes keeps.
+MAX_UNPROVEN: Final = 20
+# Pods that one rollout of a large Deployment may make, with their restarts elsewhere.
+MAX_ADDRESSES: Final = 300
+
+
+@dataclass(frozen=True)
+class Template:
+    """A pod template by its identity, and the revision it had."""
+
+    digest: str
+    revision: int
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """
+    One attempt, as far as the gate has come. Times are epoch seconds.
+
+    `addresses` are those that pods of the new template have or had: a pod that is
+    gone must not count for the others.
+    """
+
+    stage: Stage
+    digest: str
+    revision: int
+    kind: str
+    started_at: float
+    canary_since: float | None = None
+    arrived_at: float | None = None
+    decided_at: float | None = None
+    verdict: str = ""
+    action: str = ""
+    rule: str = ""
+    explanation: str = ""
+    addresses: tuple[str, ...] = ()
+    trouble_since: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What outlives the operator, in the policy's status."""
+
+    stable: Template | None = None
+    unproven: tuple[str, ...] = ()
+    rollout: Rollout | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for the status; absent parts are null, so that a merge clears them."""
+        rollout = asdict(self.rollout) if self.rollout else None
+        if rollout is not None:
+            rollout["addresses"] = list(rollout["addresses"])
+            rollout["trouble_since"] = [list(one) for one in rollout["trouble_since"]]
+        return {
+            "stable": asdict(self.stable) if self.stable else None,
+            "unproven": list(self.unproven),
+            "rollout": rollout,
+        }
+
+
+@dataclass(frozen=True)
+class Facts:
+    """
+    A Deployment as the gate has just read it.
+
+    `surged` counts pods of its template, `arrived` says that every replica is one
+    of them and available, `previous` is the newest other revision.
+    """
+
+    digest: str
+    revision: int
+    kind: str
+    surged: int
+    arrived: bool
+    hold: State
+    previous: Template | None
+    short_held: bool = False
+    by_min_ready: bool = False
+    has_own_cause: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do next, and what to remember once it is done."""
+
+    kind: StepKind
+    memory: Memory
+
+
+def memory_from_json(status: Json) -> Memory:
+    """The memory that a policy's status holds; an empty one for a new policy."""
+    stable, rollout = status.get("stable"), status.get("rollout")
+    return Memory(
+        stable=Template(**stable) if stable else None,
+        unproven=tuple(status.get("unproven") or ()),
+        rollout=_rollout_from_json(rollout) if rollout else None,
+    )
+
+
+def next_step(memory: Memory, facts: Facts, now: float, *, enforce: bool, early: bool) -> Step:
+    """
+    The next step. `early` says that the hold may be put on before a pod has surged.
+
+    Pure, and true to the memory: asked again with the same facts it gives the same.
+    """
+    rollout = memory.rollout
+    if rollout is None:
+        return _begin(memory, facts, now)
+    if rollout.digest != facts.digest:
+        return _left(memory, rollout, facts)
+    if rollout.stage == "Surging":
+        return _surge(memory, facts, enforce=enforce, early=early)
+    if rollout.stage == "Holding":
+        return _hold(memory, facts, now, enforce=enforce)
+    if rollout.stage == "Held":
+        return _held(memory, facts)
+    if rollout.stage == "Releasing":
+        if facts.hold in ("ours", "stale", "lifted"):
+            return Step("release", memory)
+        return Step("remember", _with(memory, stage="Watching"))
+    if rollout.stage == "RollingBack":
+        return Step("rollback", memory)
+    if rollout.stage == "Passing":
+        if facts.hold in ("ours", "stale", "lifted"):
+            return Step("release", memory)
+        return _settle_when_arrived(memory, facts)
+    if facts.arrived and rollout.arrived_at is None:
+        return Step("remember", _with(memory, arrived_at=now))
+    return Step("judge", memory)
+
+
+def after_decision(memory: Memory, decision: Decision, now: float, *, enforce: bool) -> Memory:
+    """What to remember of a decision that has a verdict, before anything is done about it."""
+    rollout = memory.rollout
+    assert rollout is not None  # Only a rollout is judged.
+    if decision.action == "finish":
+        # The end of the watch confirms the promotion, it is not a new one.
+        return _settled(memory, rollout)
+    stage: Stage = "Passing"
+    if decision.action == "promote":
+        stage = "Releasing"
+    elif enforce and decision.action == "rollback":
+        stage = "RollingBack" if memory.stable else "Held"
+    elif enforce and decision.action == "hold":
+        stage = "Held"
+    return _with(
+        memory,
+        stage=stage,
+        decided_at=now,
+        verdict=decision.verdict,
+        action=decision.action,
+        rule=decision.rule,
+        explanation=decision.explanation,
+    )
+
+
+def after_rollback(memory: Memory) -> Memory:
+    """The stable template is back; this one is not to be trusted when it returns."""
+    assert memory.rollout is not None  # Only a rollout is rolled back.
+    return _dropped(memory, memory.rollout)
+
+
+def superseded_decision(newer: int) -> Decision:
+    """The verdict on an attempt that a newer template has overtaken."""
+    return Decision(
+        api.VERDICT_SUPERSEDED,
+        "finish",
+        api.RULE_NEWER,
+        f"revision {newer} took its place before there was a verdict",
+    )
+
+
+def _begin(memory: Memory, facts: Facts, now: float) -> Step:
+    if facts.hold in ("ours", "stale", "lifted"):
+        # Left from an attempt that is over, or from an undo in its midst.
+        return Step("release", memory)
+    stable = memory.stable
+    if stable is None:
+        if facts.arrived:
+            return Step("remember", replace(memory, stable=_here(facts)))
+        if facts.previous is None:
+            # The very first release: there is nothing to compare with or go back to.
+            return Step("rest", memory)
+        memory = replace(memory, stable=facts.previous)
+    elif stable.digest == facts.digest:
+        # Once the rollback has arrived, its cause must not pass for the next release's.
+        return Step("release" if facts.has_own_cause and facts.arrived else "rest", memory)
+    # Whoever rolls back is in a hurry; a template that was never promoted has to
+    # go through the gate all the same.
+    trusted = facts.kind == api.TRIGGER_ROLLBACK and facts.digest not in memory.unproven
+    rollout = Rollout(
+        stage="Passing" if trusted else "Surging",
+        digest=facts.digest,
+        revision=facts.revision,
+        kind=facts.kind,
+        started_at=now,
+    )
+    return Step("remember", replace(memory, rollout=rollout))
+
+
+def _left(memory: Memory, rollout: Rollout, facts: Facts) -> Step:
+    """The Deployment has another template than the attempt."""
+    if rollout.stage == "Watching" and facts.kind != api.TRIGGER_ROLLBACK:
+        # Promoted it was; what the watch would have said nobody will know.
+        return Step("remember", _settled(memory, rollout))
+    if rollout.stage == "Passing" and not rollout.verdict:
+        return Step("remember", replace(memory, rollout=None))
+    return Step("remember" if rollout.verdict else "supersede", _dropped(memory, rollout))
+
+
+def _surge(memory: Memory, facts: Facts, *, enforce: bool, early: bool) -> Step:
+    if facts.hold == "users":
+        return Step("rest", memory)
+    if facts.hold == "stale" and not early:
+        # Paused for an earlier attempt: nothing surges until that is off.
+        return Step("release", memory)
+    if facts.hold == "ours" or not enforce:
+        return Step("remember", _with(memory, stage="Holding"))
+    if early or facts.surged:
+        return Step("hold", memory)
+    return Step("judge", memory)
+
+
+def _hold(memory: Memory, facts: Facts, now: float, *, enforce: bool) -> Step:
+    if not enforce:
+        return Step("release" if facts.hold in ("ours", "stale") else "judge", memory)
+    if facts.hold == "ours":
+        return Step("hold" if facts.short_held else "judge", memory)
+    if facts.hold == "stale":
+        return Step("hold", memory)
+    resumed = Decision(
+        api.VERDICT_INSUFFICIENT,
+        "promote",
+        api.RULE_RESUMED,
+        "a user let the rollout go on before there was a verdict",
+    )
+    after = after_decision(memory, resumed, now, enforce=enforce)
+    return Step("remember", _with(after, stage="Passing"))
+
+
+def _held(memory: Memory, facts: Facts) -> Step:
+    if facts.hold in ("lifted", "none"):
+        return Step("remember", _with(memory, stage="Passing"))
+    # For as long as a person needs, not for as long as a field lasts.
+    return Step("hold" if facts.by_min_ready else "rest", memory)
+
+
+def _settle_when_arrived(memory: Memory, facts: Facts) -> Step:
+    rollout = memory.rollout
+    assert rollout is not None  # Only a rollout passes.
+    if not facts.arrived:
+        return Step("rest", memory)
+    return Step("remember", _settled(memory, rollout))
+
+
+def _settled(memory: Memory, rollout: Rollout) -> Memory:
+    return Memory(
+        stable=Template(rollout.digest, rollout.revision),
+        unproven=tuple(one for one in memory.unproven if one != rollout.digest),
+    )
+
+
+def _dropped(memory: Memory, rollout: Rollout) -> Memory:
+    unproven = [one for one in memory.unproven if one != rollout.digest]
+    return replace(
+        memory, rollout=None, unproven=tuple([*unproven, rollout.digest][-MAX_UNPROVEN:])
+    )
+
+
+def _with(memory: Memory, **changes: Any) -> Memory:
+    assert memory.rollout is not None  # The caller has one in hand.
+    return replace(memory, rollout=replace(memory.rollout, **changes))
+
+
+def _here(facts: Facts) -> Template:
+    return Template(facts.digest, facts.revision)
+
+
+def _rollout_from_json(rollout: Json) -> Rollout:
+    values = dict(rollout)
+    values["addresses"] = tuple(values.get("addresses") or ())
+    values["trouble_since"] = tuple(
+        (str(pod), float(since)) for pod, since in values.get("trouble_since") or ()
+    )
+    return Rollout(**values)

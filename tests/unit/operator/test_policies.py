@@ -1,0 +1,99 @@
+"""Which policies are at work, and what becomes of holds that are nobody's any more."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from eventually import eventually
+from hailstorm_operator import api, holds
+from hailstorm_operator.cluster import NotFoundError
+from hailstorm_operator.inventory import Inventory
+from hailstorm_operator.policies import Policies
+from unit.operator.fake_cluster import World, merge
+
+
+class Place:
+    """Policies over a world, with an inventory that has seen its Deployment."""
+
+    def __init__(self) -> None:
+        self.world: Any = World()
+        self.inventory = Inventory()
+        self.policies = Policies(self.world, self.inventory, self.world)
+        for _ in range(20):
+            self.world.now += 1
+            self.world.settle()
+
+    def body(self, name: str = "careful", created: str = "1", **spec: Any) -> dict[str, Any]:
+        return {
+            "metadata": {
+                "name": name,
+                "namespace": "place",
+                "uid": name,
+                "generation": 1,
+                "creationTimestamp": created,
+            },
+            "spec": {"targetRef": {"name": "app"}, "onInsufficientEvidence": "hold", **spec},
+        }
+
+    def condition(self) -> tuple[str, str]:
+        for one in self.world.policy.get("status", {}).get("conditions", []):
+            return one["reason"], one["message"]
+        return "", ""
+
+    def hold(self) -> None:
+        patch = holds.hold_patch(self.world.deployment, "careful", "digest", "paused", 60)
+        self.world.deployment = merge(self.world.deployment, patch)
+        self.inventory.show_deployment(self.world.deployment)
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    made = Place()
+    yield made
+    await made.policies.stop()
+
+
+async def test_policy_that_makes_no_sense_says_so_and_does_nothing(place: Place) -> None:
+    await place.policies.show_policy(place.body(alpha=7))
+    await eventually(lambda: place.condition()[0] == api.REASON_SPEC_INVALID, 2)
+    assert "spec.alpha: 7 will not do" in place.condition()[1]
+
+
+async def test_of_two_policies_the_older_one_gates(place: Place) -> None:
+    await place.policies.show_policy(place.body("first", created="1"))
+    await eventually(lambda: place.condition()[0] == api.REASON_GATING, 2)
+    await place.policies.show_policy(place.body("second", created="2"))
+    await eventually(lambda: place.condition()[0] == api.REASON_POLICY_CONFLICT, 2)
+    assert "RolloutPolicy first is older" in place.condition()[1]
+
+
+async def test_deleting_a_policy_lets_go_of_what_it_holds(place: Place) -> None:
+    await place.policies.show_policy(place.body())
+    place.hold()
+    await place.policies.show_policy(place.body(), deleted=True)
+    assert not place.world.paused
+    assert holds.held_by(place.world.deployment) == ""
+
+
+async def test_hold_of_a_policy_that_is_gone_is_lifted(place: Place) -> None:
+    async def missing(namespace: str, name: str) -> None:
+        raise NotFoundError(name, 404)
+
+    place.hold()
+    place.world.get_policy = missing
+    await place.policies.resync()
+    assert not place.world.paused
+
+
+async def test_hold_whose_policy_only_the_watch_has_not_shown_yet_stays(place: Place) -> None:
+    place.hold()
+    await place.policies.resync()
+    assert place.world.paused
+
+
+async def test_stopping_leaves_the_hold_to_the_next_operator(place: Place) -> None:
+    await place.policies.show_policy(place.body())
+    place.hold()
+    await place.policies.stop()
+    assert place.world.paused
