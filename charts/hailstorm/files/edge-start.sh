@@ -7,7 +7,8 @@
 # has reached them and nothing is in flight, and only then ends Envoy. A preStop
 # hook would do the same with less: a node's shutdown may cut it short.
 #
-# Needs: ADMIN_PORT, DRAIN_PROPAGATION_SECONDS, DRAIN_MAX_SECONDS.
+# Needs: ADMIN_PORT, DRAIN_PROPAGATION_SECONDS, DRAIN_MAX_SECONDS; with a recorder
+# LOG_FLUSH_SECONDS.
 # A second SIGTERM ends at once. Exits with Envoy's code, or 0 after a drain.
 set -u
 
@@ -69,6 +70,8 @@ stop() {
   [[ -z $envoy ]] && exit 143
   trap 'kill -TERM "$envoy" 2>/dev/null; exit 143' TERM INT
   drain
+  # Lines of the last calls are still being gathered, and Envoy ends without sending them.
+  sleep "${LOG_FLUSH_SECONDS:-0}"
   kill -TERM "$envoy" 2>/dev/null
   wait "$envoy"
   exit 0

@@ -17,8 +17,8 @@ DROPPED: Final = "EnvoyDroppedLines"
 NOT_KEPT: Final = "NotKept"
 
 # Logs of one Envoy are sent each on its own beat, up to `flushMilliseconds` (at
-# most 5 s in the chart, 0.2 by default) apart: what the last line heard says of
-# one of them says nothing of the others. One second covers the default five times.
+# most 1 s in the chart, 0.2 by default) apart: what the last line heard says of
+# one of them says nothing of the others. One second covers the most.
 MARGIN_SECONDS: Final = 1.0
 # A gap lasts a second or more; half a thousand tell of a very bad half hour.
 MAX_GAPS: Final = 500
