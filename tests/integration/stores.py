@@ -172,6 +172,8 @@ class PostgresServer:
             "max_connections": "200",
             # What a killed process wrote is safe without it; only a power cut is not.
             "fsync": "off",
+            # The judge of what was bound before what (tests of races).
+            "track_commit_timestamp": "on",
         }
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
