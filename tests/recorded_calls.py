@@ -28,9 +28,7 @@ OPEN_CODES = frozenset(
     }
 )
 # A defect of the server, whatever was asked.
-DEFECTS = frozenset(
-    {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
-)
+DEFECTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
 
 
 @dataclass(frozen=True)

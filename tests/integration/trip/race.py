@@ -141,12 +141,15 @@ class Race:
         )
         trip = await self._write("CreateTrip", request, rng)
         for round_ in range(self.shape.rounds):
-            trip = await self._offer(trip, round_, rng)
+            # A sound service refuses none of these; a mutated one may.
+            trip = trip and await self._offer(trip, round_, rng)
             if trip is None:
-                break
+                return
             if state_name(trip) == "OFFERED":
                 await self._answer(trip, rider, rng)
                 trip = await self._look(trip, rng)
+                if trip is None:
+                    return
             if state_name(trip) == "MATCHED":
                 await self._drive(trip, rider, rng)
                 return
@@ -154,8 +157,7 @@ class Race:
                 return
             # Drivers become free by and by.
             await asyncio.sleep(rng.uniform(*self.shape.offer_seconds) / 2)
-        if trip is not None:
-            await self._write("AbandonTrip", self._abandon(trip), rng)
+        await self._write("AbandonTrip", self._abandon(trip), rng)
 
     async def _offer(self, trip: Any, round_: int, rng: random.Random) -> Any:
         request = trip_pb2.OfferTripRequest(
@@ -245,9 +247,7 @@ class Race:
             elif attempt == 0 and luck < shape.lost + shape.given_up:
                 code, trip = await self._give_up(at, method, request, rng)
             elif attempt == 0 and luck < shape.lost + shape.given_up + shape.doubled:
-                sent = [
-                    self._send(rng.choice(lanes), method, request) for lanes in self._direct
-                ]
+                sent = [self._send(rng.choice(lanes), method, request) for lanes in self._direct]
                 answers = await asyncio.gather(*sent)
                 code, trip = next((a for a in answers if a[1] is not None), answers[0])
             else:
