@@ -58,6 +58,10 @@ class ServiceProcess:
     def start_and_wait(self) -> None:
         """Start, and return when it is ready; AssertionError with its log otherwise."""
         self.start()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Return when it is ready; AssertionError with its log when it ends or never is."""
         wait_until(self._is_ready, f"{self.name} is ready")
 
     def readiness(self) -> tuple[int, str]:

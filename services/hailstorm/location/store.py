@@ -8,6 +8,7 @@ keeps Redis from answering becomes UNAVAILABLE with a delay, within
 """
 
 import asyncio
+import builtins
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -167,6 +168,12 @@ class Store:
             async with patiently(seconds):
                 results = await self._attempt(commands, attempts)
         except _AWAY as error:
+            # patiently's TimeoutError, which is not redis-py's.
+            is_late = isinstance(error, builtins.TimeoutError)
+            if is_late and seconds < self._settings.timeout_seconds / 2:
+                # The caller had little time; that says nothing about Redis.
+                self._breaker.gave_up()
+                raise DeadlineExceededError("the position store did not answer in time") from error
             self._breaker.failed()
             self._failures.labels(kind=kind).inc()
             self._note(False, error)

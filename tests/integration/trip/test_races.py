@@ -21,7 +21,7 @@ from hailstorm.trip.v1 import trip_pb2
 from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.database import facts_of
 from integration.processes import ServiceProcess
-from integration.stores import Database, PostgresServer, wait_until
+from integration.stores import Database, PostgresServer
 from integration.trip.mutations import (
     HELD_WRITES,
     HOLD_LOCK,
@@ -93,7 +93,7 @@ async def sql(race_database: Database) -> AsyncIterator[asyncpg.Connection]:
 def services(sql: asyncpg.Connection, processes: list[ServiceProcess]) -> list[ServiceProcess]:
     """Both services, ready, on the new schema."""
     for process in processes:
-        wait_until(lambda ready=process.readiness: ready()[0] == 200, "trip is ready")
+        process.wait_until_ready()
     return processes
 
 
