@@ -174,12 +174,16 @@ def local_bootstrap(
     return moved
 
 
-def start_edge(folder: Path, pods: Sequence[Pod], *helm_arguments: str) -> Edge:
+def start_edge(
+    folder: Path, pods: Sequence[Pod] | dict[str, Sequence[Pod]], *helm_arguments: str
+) -> Edge:
     """
     Render the chart, run its edge over `pods`, and return once it is ready.
 
-    The edge finds all pods healthy when this returns.
+    The same pods stand for all services, unless each has its own. The edge
+    finds all of them healthy when this returns.
     """
+    pods_of = pods if isinstance(pods, dict) else dict.fromkeys(SERVICES, pods)
     config_map = pick(render(*helm_arguments), "ConfigMap", "edge")
     ports = {name: free_port() for name in ("public", "internal", "stats", "admin")}
     (folder / "hailstorm.pb").write_bytes(
@@ -187,7 +191,7 @@ def start_edge(folder: Path, pods: Sequence[Pod], *helm_arguments: str) -> Edge:
     )
     bootstrap = local_bootstrap(
         yaml.safe_load(config_map["data"]["envoy.yaml"]),
-        dict.fromkeys(SERVICES, pods),
+        pods_of,
         ports,
         folder,
     )
@@ -216,7 +220,10 @@ def start_edge(folder: Path, pods: Sequence[Pod], *helm_arguments: str) -> Edge:
     try:
         wait_for_port(edge.stats, process, log)
         end = time.monotonic() + START_SECONDS
-        while any(edge.stat(f"cluster.{s}.membership_healthy") < len(pods) for s in SERVICES):
+        while any(
+            edge.stat(f"cluster.{name}.membership_healthy") < len(pods_of[name])
+            for name in SERVICES
+        ):
             assert time.monotonic() < end, f"pods are not healthy:\n{log.read_text()[-4000:]}"
             time.sleep(0.02)
     except BaseException:

@@ -181,6 +181,10 @@ class Fuzzer:
                     yield self._shot("million", method, item * 1_000_000, None)
                     yield self._shot("crowded", method, item * (MAX_BYTES // len(item)), None)
 
+    def plausible(self, method: Method) -> Any:
+        """A request of the method with nothing wrong in it that a descriptor tells."""
+        return self._request(method, 0.0)
+
     def _plausible(self) -> Shot:
         method = self.rng.choice(self.methods)
         request = self._request(method, 0.0)

@@ -9,26 +9,18 @@ HAILSTORM_TEST_SHOTS and HAILSTORM_TEST_SEEDS ask for more and for others.
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eventually import eventually
-from hailstorm.dispatch.v1 import dispatch_pb2
-from hailstorm.location.v1 import location_pb2
-from hailstorm.runtime.clock import SystemClock
-from hailstorm.trip.repository.migrate import migrate
-from hailstorm.trip.v1 import trip_pb2
 from integration.fuzz.gunner import Gunner
+from integration.fuzz.services import SERVICES, NewService, start_services
 from integration.fuzz.shots import Fuzzer
-from integration.fuzz.switch import Switch
 from integration.processes import ServiceProcess
 from integration.stores import Database, RedisServer
-from trip_calls import NOBODY, postgres_settings
-
-NewService = Callable[[str, dict[str, str]], ServiceProcess]
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -47,52 +39,14 @@ CROWDS = 16
 CROWDED_AT_ONCE = 8
 MAX_CROWD_MEBIBYTES = 48.0
 
-SERVICES = {
-    "trip": trip_pb2.DESCRIPTOR.services_by_name["TripService"],
-    "location": location_pb2.DESCRIPTOR.services_by_name["LocationService"],
-    "dispatch": dispatch_pb2.DESCRIPTOR.services_by_name["DispatchService"],
-}
-
 
 @pytest.fixture
 async def processes(
     new_service: NewService, database: Database, redis: RedisServer
 ) -> AsyncIterator[dict[str, ServiceProcess]]:
     """The three services on real stores, with a switch where the edge would be."""
-    await migrate(postgres_settings(database), SystemClock())
-    # Patient, as the machine may be busy: UNAVAILABLE is a defect here.
-    trip = new_service(
-        "trip",
-        {
-            **database.environment,
-            "HAILSTORM_EDGE_ADDRESS": NOBODY,
-            "HAILSTORM_POSTGRES_ACQUIRE_SECONDS": "10",
-            "HAILSTORM_POSTGRES_CONNECT_SECONDS": "10",
-            "HAILSTORM_POSTGRES_COMMAND_SECONDS": "10",
-        },
-    )
-    location = new_service(
-        "location",
-        {
-            "HAILSTORM_REDIS_HOST": redis.host,
-            "HAILSTORM_REDIS_PORT": str(redis.port),
-            "HAILSTORM_REDIS_PASSWORD": redis.password,
-            "HAILSTORM_REDIS_TIMEOUT_SECONDS": "5",
-            "HAILSTORM_REDIS_TOTAL_SECONDS": "5",
-            "HAILSTORM_REDIS_POOL_WAIT_SECONDS": "5",
-        },
-    )
-    switch = Switch(**{each.name: each.target.removeprefix("dns:///") for each in (trip, location)})
-    dispatch = new_service(
-        "dispatch",
-        {
-            "HAILSTORM_EDGE_ADDRESS": await switch.open(),
-            "HAILSTORM_DISPATCH_CALL_SECONDS": "10",
-        },
-    )
-    made = {"trip": trip, "location": location, "dispatch": dispatch}
-    yield made
-    await switch.close()
+    async with start_services(new_service, database, redis) as made:
+        yield made
 
 
 def open_connections(process: ServiceProcess) -> int:
