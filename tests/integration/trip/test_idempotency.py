@@ -17,13 +17,14 @@ from trip_calls import DROPOFF, TripCalls, fresh, refusal, state_name
 async def test_concurrent_repeats_have_one_effect_each(
     calls: TripCalls, sql: asyncpg.Connection
 ) -> None:
-    keys = [fresh("tap") for _ in range(100)]
+    # Three times 80 are fewer calls than one process lets in at once.
+    keys = [fresh("tap") for _ in range(80)]
     answers = await asyncio.gather(*(calls.create(key) for key in keys * 3))
-    assert len({trip.trip_id for trip in answers}) == 100
-    for first, second, third in zip(answers, answers[100:], answers[200:], strict=False):
+    assert len({trip.trip_id for trip in answers}) == 80
+    for first, second, third in zip(answers, answers[80:], answers[160:], strict=False):
         assert first == second == third
-    assert await sql.fetchval("SELECT count(*) FROM trips") == 100
-    assert await sql.fetchval("SELECT count(*) FROM trip_events") == 100
+    assert await sql.fetchval("SELECT count(*) FROM trips") == 80
+    assert await sql.fetchval("SELECT count(*) FROM trip_events") == 80
 
 
 async def test_concurrent_repeats_of_a_transition_have_one_answer(
