@@ -4,6 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from hypothesis_profiles import load_profile
+
+# Before any test is read: a test's own settings rest on the profile's.
+load_profile()
+
 LAYERS = ("unit", "contract", "integration", "cluster")
 # Seconds that one test of a layer may take; a hang must name its test.
 LAYER_TIMEOUT_SECONDS = {"unit": 20, "contract": 60, "integration": 120, "cluster": 900}

@@ -21,25 +21,32 @@ from hailstorm_drills.cluster import Cluster, CommandError
 CONNECT_SECONDS: Final = 20.0
 QUERY_SECONDS: Final = 60.0
 
+# Riders of the run, by the prefix of their names.
 TRIPS: Final = """
-    SELECT trip_id, rider_id, driver_id, state, version FROM trips WHERE rider_id LIKE $1
+    SELECT city_id, trip_id, rider_id, driver_id, state, version FROM trips WHERE rider_id LIKE $1
 """
-# All events of the drivers of the run: an overlap with another run's trip
-# would be a violation as well.
+# With track_commit_timestamp, events know when they were committed as well as
+# when they were decided. A row that a relay has marked was written again since.
 EVENTS: Final = """
-    SELECT e.trip_id, e.version, e.move, e.state, e.driver_id, e.offer_expires_at IS NOT NULL
-               AS has_expiry, extract(epoch FROM e.occurred_at)::float8 AS occurred_at
+    SELECT e.city_id, e.trip_id, e.version, e.move, e.state, e.driver_id,
+        extract(epoch FROM e.offer_expires_at)::float8 AS offer_expires_at,
+        extract(epoch FROM e.occurred_at)::float8 AS occurred_at,
+        CASE WHEN current_setting('track_commit_timestamp')::bool AND e.published_at IS NULL
+             THEN extract(epoch FROM pg_xact_commit_timestamp(e.xmin))::float8 END AS committed_at
     FROM trip_events e JOIN trips t USING (city_id, trip_id) WHERE t.rider_id LIKE $1
     ORDER BY e.trip_id, e.version
 """
 KEYS: Final = """
-    SELECT i.scope, i.key, i.trip_id
+    SELECT i.city_id, i.scope, i.key, i.trip_id
     FROM idempotency i JOIN trips t USING (city_id, trip_id) WHERE t.rider_id LIKE $1
 """
+# Sweeps run twice a second; the rest is for a store that was away.
+OVERDUE_SECONDS: Final = 30.0
 OVERDUE_OFFERS: Final = """
     SELECT count(*) FROM trips
-    WHERE state = 'OFFERED' AND offer_expires_at < now() - interval '30 s'
+    WHERE state = 'OFFERED' AND offer_expires_at < clock_timestamp() - make_interval(secs => $1)
 """
+READ_AT: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Postgres:
 
 
 def read_facts(cluster: Cluster, postgres: Postgres, run_id: str) -> dict[str, Any]:
-    """{trips, events, keys, overdue_offers} of the run; raises CommandError."""
+    """What `facts_of` reads of the run; raises CommandError."""
     secret = cluster.get("secret/" + postgres.secret, postgres.namespace)
     password = base64.b64decode(secret["data"]["password"]).decode()
     forward = cluster.start(
@@ -94,13 +101,24 @@ async def _read(postgres: Postgres, port: int, password: str, run_id: str) -> di
         command_timeout=QUERY_SECONDS,
     )
     try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            riders = f"r-{run_id}-%"
-            return {
-                "trips": [dict(row) for row in await connection.fetch(TRIPS, riders)],
-                "events": [dict(row) for row in await connection.fetch(EVENTS, riders)],
-                "keys": [dict(row) for row in await connection.fetch(KEYS, riders)],
-                "overdue_offers": await connection.fetchval(OVERDUE_OFFERS),
-            }
+        return await facts_of(connection, f"r-{run_id}-%")
     finally:
         await connection.close(timeout=5)
+
+
+async def facts_of(
+    connection: Any, riders: str, overdue_seconds: float = OVERDUE_SECONDS
+) -> dict[str, Any]:
+    """
+    {trips, events, keys, overdue_offers, read_at} of the riders that are LIKE `riders`.
+
+    An offer is overdue when it is still one so long after its end.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        return {
+            "trips": [dict(row) for row in await connection.fetch(TRIPS, riders)],
+            "events": [dict(row) for row in await connection.fetch(EVENTS, riders)],
+            "keys": [dict(row) for row in await connection.fetch(KEYS, riders)],
+            "overdue_offers": await connection.fetchval(OVERDUE_OFFERS, overdue_seconds),
+            "read_at": await connection.fetchval(READ_AT),
+        }

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hailstorm_drills.attribution import Attributed, attribute, share
-from hailstorm_drills.checkers import ALL
+from hailstorm_drills.checkers import ALL, INVARIANTS
 from hailstorm_drills.checkers.base import Finding, Verdict, merge, run_checkers
 from hailstorm_drills.evidence import Evidence
 from hailstorm_drills.operator_records import detection_seconds
@@ -67,7 +67,7 @@ def as_json(evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
         "invariants": {
             finding.checker: {"verdict": finding.verdict, "n": finding.n, "why": finding.why}
             for finding in judgement.findings
-            if finding.checker in ("I1", "I2", "I3", "I4", "effects")
+            if finding.checker in dict(INVARIANTS)
         },
         "attributed_share": share(judgement.attributed),
         "generator_lag_p99_ms": figures["generator"].get("lag_p99_ms"),

@@ -22,7 +22,7 @@ from hailstorm_drills.verdict import Judgement, as_json
 # Failures listed one by one; the buckets count all of them.
 MAX_FAILURES: Final = 100
 # The checks whose PASS is a zero, which says no more than its 3/n.
-ZEROES: Final = frozenset({"availability", "I1", "I2", "I3", "I4", "effects"})
+ZEROES: Final = frozenset({"availability", "I1", "I2", "I3", "I4", "effects", "chain"})
 # Components in the order of a request's way; others are not drawn.
 COMPONENTS: Final = ("edge", "dispatch", "location", "trip", "postgres", "redis")
 

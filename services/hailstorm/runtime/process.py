@@ -81,9 +81,10 @@ class ServerSettings:
         maximum=100_000,
     )
     max_message_bytes: int = setting(
-        1024 * 1024,
-        doc="Bytes of the largest request. A full batch of 500 positions is about 50 KiB; "
-        "1 MiB leaves room to grow and keeps one caller from filling the memory.",
+        256 * 1024,
+        doc="Bytes of the largest request. A full batch of 500 positions is about 50 KiB, 65 with "
+        "the longest ids. Two bytes of a request can be 80 of a message, and max_concurrent of the "
+        "largest must fit into a pod.",
         minimum=1024,
         maximum=64 * 1024 * 1024,
     )

@@ -177,14 +177,19 @@ def local_bootstrap(
 
 
 def start_edge(
-    folder: Path, pods: Sequence[Pod], *helm_arguments: str, recorder: int | None = None
+    folder: Path,
+    pods: Sequence[Pod] | dict[str, Sequence[Pod]],
+    *helm_arguments: str,
+    recorder: int | None = None,
 ) -> Edge:
     """
     Render the chart, run its edge over `pods`, and return once it is ready.
 
-    The edge finds all pods healthy when this returns. `recorder` is the port of
+    The same pods stand for all services, unless each has its own. The edge
+    finds all of them healthy when this returns. `recorder` is the port of
     a recorder; without one its place is a port where nobody listens.
     """
+    pods_of = pods if isinstance(pods, dict) else dict.fromkeys(SERVICES, pods)
     config_map = pick(render(*helm_arguments), "ConfigMap", "edge")
     ports = {name: free_port() for name in ("public", "internal", "stats", "admin")}
     ports["recorder"] = recorder or free_port()
@@ -193,7 +198,7 @@ def start_edge(
     )
     bootstrap = local_bootstrap(
         yaml.safe_load(config_map["data"]["envoy.yaml"]),
-        dict.fromkeys(SERVICES, pods),
+        pods_of,
         ports,
         folder,
     )
@@ -229,7 +234,10 @@ def start_edge(
     try:
         wait_for_port(edge.stats, process, log)
         end = time.monotonic() + START_SECONDS
-        while any(edge.stat(f"cluster.{s}.membership_healthy") < len(pods) for s in SERVICES):
+        while any(
+            edge.stat(f"cluster.{name}.membership_healthy") < len(pods_of[name])
+            for name in SERVICES
+        ):
             assert time.monotonic() < end, f"pods are not healthy:\n{log.read_text()[-4000:]}"
             time.sleep(0.02)
     except BaseException:

@@ -8,12 +8,17 @@ from typing import Any
 
 import grpc
 import pytest
+from prometheus_client import CollectorRegistry
 
 from eventually import eventually
+from hailstorm.location.store import Command, Store
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
+from hailstorm.runtime.calls import Call, enter_call
 from hailstorm.runtime.channels import direct_channel
+from hailstorm.runtime.clock import SystemClock
+from hailstorm.runtime.errors import DeadlineExceededError
 from hailstorm.runtime.priority import PRIORITY_KEY, Priority
-from integration.location.conftest import environment_of
+from integration.location.conftest import environment_of, settings_of
 from integration.processes import ServiceProcess
 from integration.stores import RedisServer
 
@@ -84,6 +89,27 @@ async def test_lost_redis_is_unavailable_at_once_and_heals_by_itself(
     # The outage is told once, not once for each call.
     warnings = [line for line in own_location.log_lines() if line["level"] == "warning"]
     assert 1 <= len(warnings) <= 3
+
+
+async def test_hurried_callers_do_not_make_redis_look_away(own_redis: RedisServer) -> None:
+    """More of them in a row than the breaker takes; then somebody who has time."""
+    settings = settings_of(own_redis, timeout_seconds=0.5, total_seconds=1.0)
+    store = Store(settings, SystemClock(), CollectorRegistry())
+
+    async def hurried() -> None:
+        enter_call(Call("/a.B/C", "r-1", time.monotonic() + 0.05))
+        await store.read([Command(("PING",))])
+
+    try:
+        await store.read([Command(("PING",))])
+        own_redis.freeze()
+        for _ in range(settings.breaker_failures + 1):
+            with pytest.raises(DeadlineExceededError):
+                await asyncio.create_task(hurried())
+        own_redis.thaw()
+        assert len(await store.read([Command(("PING",))])) == 1
+    finally:
+        await store.close()
 
 
 async def test_frozen_redis_does_not_mix_up_answers_after_cancelled_calls(

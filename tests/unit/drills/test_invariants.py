@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from hailstorm_drills.checkers.acknowledged import check_acknowledged, check_doubled_effects
 from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.checkers.invariants import (
+    Binding,
     bindings,
-    check_acknowledged,
-    check_doubled_effects,
     check_driver_overlaps,
     check_offers_end,
     check_one_driver,
@@ -39,6 +39,7 @@ def trip(trip_id: str, driver: str, start: float, *states: str) -> list[dict[str
             "move": MOVES[state],
             "driver_id": None if state == "REQUESTED" else driver,
             "occurred_at": start + number,
+            "offer_expires_at": start + number + 15 if state == "OFFERED" else None,
         }
         for number, state in enumerate(states)
     ]
@@ -53,7 +54,9 @@ def facts(*trips: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "trips": [{"trip_id": t, "rider_id": f"rider of {t}"} for t in ids],
         "events": events,
-        "keys": [],
+        "keys": [
+            {"scope": f"CreateTrip/rider of {t}", "key": f"{t}-REQUEST", "trip_id": t} for t in ids
+        ],
         "overdue_offers": 0,
     }
 
@@ -92,8 +95,10 @@ def test_true_history_holds(evidence: Make, call: Callable[..., Call]) -> None:
 
 def test_bindings_last_from_the_offer_to_the_end() -> None:
     events = trip("a", "d1", 0, *WHOLE)
-    assert bindings(events) == [("d1", "a", 1, 5)]
-    assert bindings(events[:3]) == [("d1", "a", 1, float("inf"))]
+    driver, trip_id = ("", "d1"), ("", "a")
+    assert bindings(events) == [Binding(driver, trip_id, 1, 5, None, None)]
+    endless = float("inf")
+    assert bindings(events[:3]) == [Binding(driver, trip_id, 1, endless, None, endless)]
 
 
 def test_overlap_breaks_i1(evidence: Make) -> None:

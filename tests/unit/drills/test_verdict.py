@@ -62,7 +62,7 @@ def test_verdict_has_the_form_of_the_design(evidence: Make) -> None:
     json.dumps(told)
     assert told["offered"] == 2600
     assert set(told["p99_ms"]) == {"baseline", "fault", "recovery"}
-    assert set(told["invariants"]) == {"I1", "I2", "I3", "I4", "effects"}
+    assert set(told["invariants"]) == {"I1", "I2", "I3", "I4", "effects", "chain"}
     assert told["attributed_share"] is None
 
 

@@ -1,5 +1,7 @@
 """What the interceptor does before a handler runs, without a server."""
 
+import gc
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from hailstorm.runtime.admission import Admission
 from hailstorm.runtime.calls import outgoing_metadata, remaining_seconds
+from hailstorm.runtime.errors import FieldViolation, InvalidArgumentError
 from hailstorm.runtime.interceptor import LEAST_SECONDS, ServerInterceptor
 from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.telemetry import ServerMetrics
@@ -219,3 +222,44 @@ async def test_method_that_streams_requests_is_a_defect(clock: Any) -> None:
 
     with pytest.raises(TypeError, match="streams of requests"):
         await interceptor.intercept_service(continuation, Details("/a.B/C"))
+
+
+async def test_refused_request_is_let_go_before_the_caller_is_told(clock: Any) -> None:
+    """Errors, frames and calls know each other: only garbage collection would free it."""
+
+    class Request:
+        pass
+
+    seen: list[weakref.ref[Request]] = []
+    kept: list[Request | None] = []
+
+    class Telling(Context):
+        async def abort(self, code: grpc.StatusCode, details: str, trailers: Any) -> None:
+            kept.append(seen[0]())
+            await super().abort(code, details, trailers)
+
+    def parse(_: bytes) -> Request:
+        request = Request()
+        seen.append(weakref.ref(request))
+        return request
+
+    async def handle(request: Request, _: Any) -> None:
+        try:
+            raise ValueError(request)
+        except ValueError as error:
+            raise InvalidArgumentError([FieldViolation("items", "are too many")]) from error
+
+    async def continuation(_: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(handle, parse, bytes)
+
+    interceptor = ServerInterceptor(Admission(clock, 1, 1), ServerMetrics(CollectorRegistry()))
+    handler = await interceptor.intercept_service(continuation, Details("/a.B/C"))
+    context = Telling(remaining=None)
+    gc.disable()
+    try:
+        with pytest.raises(Aborted):
+            await handler.unary_unary(b"", context)
+    finally:
+        gc.enable()
+    assert context.aborted == [grpc.StatusCode.INVALID_ARGUMENT]
+    assert kept == [None]
