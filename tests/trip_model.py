@@ -152,10 +152,12 @@ class Model:
         self._move(trip, "CANCELLED", bound)
         return trip.seen
 
-    def abandon(self, number: int) -> Outcome:
+    def abandon(self, number: int, version: int | None) -> Outcome:
         trip = self._fresh(number)
         if trip.state == "UNFULFILLED":
             return trip.seen
+        if version is not None and version != trip.version:
+            return VersionChangedError
         if trip.state not in ("REQUESTED", "OFFERED"):
             return WrongStateError
         self._end_offer(trip, "ABANDON")

@@ -7,11 +7,13 @@ parameters as the service would give them. A new statement without an entry here
 is an error: `explain_all` raises, and a test calls it.
 """
 
+import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hailstorm.trip.repository import records
 from hailstorm_benchmarks.statements import parameter_count, statements
 
 # What grows with every trip; a scan of all of it is what must not be.
@@ -21,6 +23,8 @@ GROWING: Final = frozenset({"trips", "trip_events", "idempotency", "trip_history
 # guess: some ten pages.
 MAX_WASTED_ROWS: Final = 1_000
 LIMIT: Final = 200
+# What a statement finds made by another one.
+BEFORE: Final = {"records._KEEP": records._STAGING}
 # Rows of a sample, as many as a busy call has.
 DRIVERS: Final = 50
 
@@ -80,11 +84,18 @@ def examples(sample: Sample) -> dict[str, tuple[Any, ...]]:
     next_version = (version, "APPROACH", "ARRIVING", live["driver_id"], None, None, None, at)
     page = (trip["requested_at"], trip["trip_id"], 21)
     return {
+        "dispatching._CLAIM": (LIMIT, dt.timedelta(seconds=5), dt.timedelta(seconds=10)),
+        "dispatching._COUNT": (dt.timedelta(seconds=60),),
+        "dispatching._ENDED": (live["city_id"], [live["trip_id"]], [2]),
         "history._CHANGES": (
             [live["city_id"]] * 2,
             [live["trip_id"], trip["trip_id"]],
             [0, 0],
         ),
+        "outbox._OLDEST": (),
+        "outbox._TAKE": (100,),
+        "profiles._CITY": (city,),
+        "profiles._RIDER": (city, trip["rider_id"]),
         "reads._SNAPSHOT": (city, trip["trip_id"], key["scope"], key["key"]),
         "reads._HELD": (live["city_id"], list(sample.drivers)),
         "reads._OFFERS": (live["city_id"], list(sample.drivers)),
@@ -92,6 +103,8 @@ def examples(sample: Sample) -> dict[str, tuple[Any, ...]]:
         "reads._KEY": (key["city_id"], key["scope"], key["key"]),
         "reads._BY_RIDER": (city, trip["rider_id"], *page),
         "reads._BY_DRIVER": (city, trip["driver_id"], *page),
+        "records._KEEP": (),
+        "records._STEPS": ([city], [trip["trip_id"]]),
         "sweeps._EXPIRE": (LIMIT,),
         "sweeps._ABANDON": (LIMIT, 120.0),
         # Nearly nothing is as old: the service forgets all the time.
@@ -128,6 +141,8 @@ async def _explain(sql: Any, name: str, statement: str, values: tuple[Any, ...])
     transaction = sql.transaction()
     await transaction.start()
     try:
+        if name in BEFORE:
+            await sql.execute(BEFORE[name])
         text = await sql.fetchval(
             f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {statement}", *values
         )

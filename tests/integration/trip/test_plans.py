@@ -13,17 +13,21 @@ from hailstorm_benchmarks.statements import statements
 
 # Enough that the planner prefers an index to the whole table, which takes seconds to load.
 MANY = Plan(50_000, 10_000, 500, 0.05, dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
-# It compares with a volatile time, which no index can be asked for: it reads all
-# keys of a day, twice a second in every process. Remove it here when it is cured.
-READS_ALL = {"sweeps._FORGET"}
 
 
 async def test_no_statement_reads_a_whole_table(sql: asyncpg.Connection) -> None:
     loaded = await seed(sql, MANY, lambda _: None)
     assert loaded.rows["trips"] == MANY.trips
+    # A day's keys of a small history fill a few pages, which nobody needs an index for.
+    await sql.execute(
+        "INSERT INTO idempotency (city_id, scope, key, request_hash, trip_id, created_at)"
+        " SELECT 'nyc', 'CreateTrip/r', 'busy-day-' || n, '', 't-' || n, now()"
+        " FROM generate_series(1, 50000) AS n"
+    )
+    await sql.execute("ANALYZE idempotency")
     found = await plans.explain_all(sql)
     assert {plan.name for plan in found} == set(statements())
-    assert {plan.name for plan in found if not plan.goes_by_index} == READS_ALL
+    assert {plan.name for plan in found if not plan.goes_by_index} == set()
 
     # Loading dropped the indexes and made them again: without one it shows.
     with pytest.raises(NotEmptyError):
@@ -31,7 +35,7 @@ async def test_no_statement_reads_a_whole_table(sql: asyncpg.Connection) -> None
     await sql.execute("DROP INDEX trips_by_rider")
     again = {plan.name for plan in await plans.explain_all(sql) if not plan.goes_by_index}
     # Another index is read from end to end then, which is no better.
-    assert again == {*READS_ALL, "reads._BY_RIDER"}
+    assert again == {"reads._BY_RIDER"}
 
 
 async def test_statement_that_nobody_has_explained_is_an_error(

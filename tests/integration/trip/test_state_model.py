@@ -318,14 +318,15 @@ class StoreMachine(RuleBasedStateMachine):
     def abandon(self, data: st.DataObject) -> None:
         number = self.some_trip(data)
         had = self.model.trips[number].seen
+        expected = self.version(number, data)
         seen = self.change(
             "AbandonTrip",
             self.trip_ids[number],
-            lambda trip, now: trips.decide_abandon(trip, "NoDriverNear", now),
+            lambda trip, now: trips.decide_abandon(trip, "NoDriverNear", expected, now),
         )
         if seen == had:
             self.answered.pop()
-        assert seen == self.model.abandon(number)
+        assert seen == self.model.abandon(number, expected)
 
     @precondition(lambda self: self.trip_ids)
     @rule(data=st.data())

@@ -134,10 +134,11 @@ class DecidersMachine(RuleBasedStateMachine):
         seen = self.decide(trips.decide_cancel, actor, "", expected, self.now)
         assert seen == self.model.cancel(0, actor, expected)
 
-    @rule()
-    def abandon(self) -> None:
-        seen = self.decide(trips.decide_abandon, "NoDriverNear", self.now)
-        assert seen == self.model.abandon(0)
+    @rule(data=st.data())
+    def abandon(self, data: st.DataObject) -> None:
+        expected = data.draw(self.versions())
+        seen = self.decide(trips.decide_abandon, "NoDriverNear", expected, self.now)
+        assert seen == self.model.abandon(0, expected)
 
     @invariant()
     def history_is_that_of_the_model(self) -> None:

@@ -45,14 +45,15 @@ _ABANDON: Final = _sweep(
     State.UNFULFILLED,
     "'RequestAbandoned'",
 )
+# clock_timestamp() may differ from row to row, so no index could be searched by it:
+# every look read the keys of a whole day. Rows are named by where they lie, which a
+# row that is locked and never updated does not change.
 _FORGET: Final = """
-WITH old AS (
-    SELECT city_id, scope, key FROM idempotency
-    WHERE created_at <= clock_timestamp() - make_interval(secs => $2)
-    LIMIT $1 FOR UPDATE SKIP LOCKED
-)
-DELETE FROM idempotency i USING old
-WHERE i.city_id = old.city_id AND i.scope = old.scope AND i.key = old.key
+DELETE FROM idempotency WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM idempotency
+    WHERE created_at <= statement_timestamp() - make_interval(secs => $2)
+    ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED
+))
 RETURNING 1
 """
 
