@@ -32,10 +32,10 @@ async def test_no_statement_reads_a_whole_table(sql: asyncpg.Connection) -> None
     # Loading dropped the indexes and made them again: without one it shows.
     with pytest.raises(NotEmptyError):
         await seed(sql, MANY, lambda _: None)
-    await sql.execute("DROP INDEX trips_by_rider")
+    await sql.execute("DROP INDEX trips_by_rider, trips_requested")
     again = {plan.name for plan in await plans.explain_all(sql) if not plan.goes_by_index}
-    # Another index is read from end to end then, which is no better.
-    assert again == {"reads._BY_RIDER"}
+    # Another index may be read from end to end then, which is no better.
+    assert again == {"dispatching._COUNT", "reads._BY_RIDER"}
 
 
 async def test_statement_that_nobody_has_explained_is_an_error(
