@@ -57,6 +57,8 @@ class Shape:
     accepted_at_once: float = 0.4
     # Seconds; short, so that answers meet the end of their offer.
     offer_seconds: tuple[float, float] = (0.05, 0.25)
+    # When drivers answer and riders call off, in shares of the offer's time.
+    answered_at: tuple[float, float] = (0.2, 1.2)
     # After this share of the riders, the first service is killed; above 1 it is not.
     kill_after: float = 0.4
 
@@ -182,10 +184,10 @@ class Race:
         )
         left = (trip.offer_expires_at.ToNanoseconds() - trip.updated_at.ToNanoseconds()) / 1e9
         parties: list[Awaitable[Any]] = [
-            self._later(left * rng.uniform(0.2, 1.2), "AnswerOffer", answer, rng)
+            self._later(left * rng.uniform(*self.shape.answered_at), "AnswerOffer", answer, rng)
         ]
         if rng.random() < self.shape.cancelled:
-            pause = left * rng.uniform(0.2, 1.2)
+            pause = left * rng.uniform(*self.shape.answered_at)
             parties.append(self._later(pause, "CancelTrip", self._cancel(trip, rider), rng))
         await asyncio.gather(*parties)
 
