@@ -190,3 +190,14 @@ def test_keys_sent_again_are_counted(evidence: Make, call: Callable[..., Call]) 
     history = told(call, *events, events[2], attempts=2)
     figures = check_doubled_effects(evidence(facts=facts(events), history=history)).figures
     assert (figures["keys_sent"], figures["keys_sent_more_than_once"]) == (6, 6)
+
+
+def test_commits_are_not_compared_with_stamps(evidence: Make) -> None:
+    """One event's commit is not known, since a relay has written it again."""
+    first = trip("t1", "d", 99.0, "REQUESTED", "OFFERED", "CANCELLED")
+    second = trip("t2", "d", 99.99, "REQUESTED", "OFFERED", "CANCELLED")
+    # It waited for nearly all the time that it lasted, and was free when the other began.
+    first[1]["committed_at"], first[2]["committed_at"] = 100.995, 101.0
+    assert check_driver_overlaps(evidence(facts=facts(first, second))).verdict == Verdict.PASS
+    second[1]["occurred_at"] = 100.5
+    assert check_driver_overlaps(evidence(facts=facts(first, second))).verdict == Verdict.FAIL
