@@ -9,14 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hailstorm_platform import (
-    firewall,
-    go_tools,
-    kind_config,
-    node_images,
-    node_weights,
-    readiness,
-)
+from hailstorm_platform import firewall, go_tools, kind_config, node_images, readiness
 from hailstorm_platform.context import Context
 from hailstorm_platform.errors import PlatformError
 
@@ -67,7 +60,6 @@ def up(context: Context, cluster: Cluster, node_image: str, check_image: str) ->
     firewall.close(context, node_image)
     if node_images.node_names(context, cluster.name):
         if _returned(context, cluster):
-            node_weights.apply(context, cluster.name)
             context.report.say(f"cluster {cluster.name}: there and ready")
             if _stamp(context, cluster.name).read_text() != node_image:
                 context.report.say("    made from an older node image; `make down` renews it")
@@ -78,7 +70,6 @@ def up(context: Context, cluster: Cluster, node_image: str, check_image: str) ->
         _create(context, cluster, node_image)
     with context.report.step(f"wait until {cluster.name} is ready"):
         readiness.wait_for_nodes(context, cluster.name, NODES)
-        node_weights.apply(context, cluster.name)
         readiness.configure_dns(context, cluster.name)
         readiness.check_storage(context, cluster.name, check_image)
         readiness.wait_for_dns(context, cluster.name)
