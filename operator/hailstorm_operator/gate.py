@@ -173,6 +173,8 @@ class Gate:
             previous=Template(before.digest, before.number) if before else None,
             short_held=holds.is_short_held(deployment, self.spec.hold_max_seconds),
             by_min_ready=holds.is_held_by_min_ready(deployment),
+            min_ready_before=holds.min_ready_before(deployment),
+            has_lost_its_marks=holds.has_lost_its_marks(deployment, self.spec.hold_max_seconds),
             has_own_cause=holds.has_own_cause(deployment),
         )
         return Reading(deployment, revisions, pods, facts, current_hash)
@@ -212,6 +214,12 @@ class Gate:
                     self.spec.hold_max_seconds,
                 ),
             )
+            return True
+        if step.kind == "restore":
+            assert memory.rollout is not None  # Only a rollout is held.
+            assert memory.rollout.min_ready_before is not None  # Asked for by the step.
+            before = memory.rollout.min_ready_before
+            await self._patch(reading.deployment, holds.restore_patch(reading.deployment, before))
             return True
         if step.kind == "release":
             await self._patch(reading.deployment, holds.release_patch(reading.deployment))

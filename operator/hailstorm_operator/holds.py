@@ -91,6 +91,30 @@ def is_short_held(deployment: Json, seconds: float) -> bool:
     return is_ours and present != min_ready_seconds(deployment, seconds)
 
 
+def min_ready_before(deployment: Json) -> int | None:
+    """What minReadySeconds was before our hold; None without one."""
+    before = annotations(deployment).get(api.MIN_READY_ANNOTATION)
+    return None if before is None else int(before)
+
+
+def has_lost_its_marks(deployment: Json, seconds: float) -> bool:
+    """
+    Whether our minReadySeconds stands there and nothing says any more that it is ours.
+
+    `kubectl rollout undo` puts the annotations of the old ReplicaSet in the place of
+    the Deployment's, and leaves every field but the template as it is.
+    """
+    notes = annotations(deployment)
+    present = int(deployment["spec"].get("minReadySeconds") or 0)
+    is_marked = api.MIN_READY_ANNOTATION in notes or api.HELD_ANNOTATION in notes
+    return not is_marked and present == min_ready_seconds(deployment, seconds)
+
+
+def restore_patch(deployment: Json, before: int) -> Patch:
+    """Put minReadySeconds back to what it was, where the note of it is gone."""
+    return _patch(deployment, {"minReadySeconds": before}, {})
+
+
 def release_patch(deployment: Json) -> Patch:
     """Let a Deployment go on from our hold; a user's own pause stays as it is."""
     spec, notes = _release(deployment)

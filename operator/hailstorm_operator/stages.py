@@ -36,7 +36,9 @@ from hailstorm_operator.rollouts import Decision
 
 Json = Mapping[str, Any]
 Stage = Literal["Surging", "Holding", "Releasing", "Watching", "RollingBack", "Held", "Passing"]
-StepKind = Literal["rest", "remember", "supersede", "hold", "release", "rollback", "judge"]
+StepKind = Literal[
+    "rest", "remember", "supersede", "hold", "release", "restore", "rollback", "judge"
+]
 
 # Templates that came and went without being promoted; going back to one is no rollback
 # to something good. More than the ReplicaSets that Kubernetes keeps.
@@ -59,7 +61,8 @@ class Rollout:
     One attempt, as far as the gate has come. Times are epoch seconds.
 
     `addresses` are those that pods of the new template have or had: a pod that is
-    gone must not count for the others.
+    gone must not count for the others. `min_ready_before` is what our hold has to put
+    back, since a user's undo takes the note of it off the Deployment.
     """
 
     stage: Stage
@@ -76,6 +79,7 @@ class Rollout:
     explanation: str = ""
     addresses: tuple[str, ...] = ()
     trouble_since: tuple[tuple[str, float], ...] = ()
+    min_ready_before: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ class Facts:
     previous: Template | None
     short_held: bool = False
     by_min_ready: bool = False
+    min_ready_before: int | None = None
+    has_lost_its_marks: bool = False
     has_own_cause: bool = False
 
 
@@ -147,6 +153,9 @@ def next_step(memory: Memory, facts: Facts, now: float, *, enforce: bool, early:
     rollout = memory.rollout
     if rollout is None:
         return _begin(memory, facts, now)
+    if rollout.min_ready_before is not None and facts.has_lost_its_marks:
+        # Before anything else: the pods of a user's undo wait as long as it stands.
+        return Step("restore", memory)
     if rollout.digest != facts.digest:
         return _left(memory, rollout, facts)
     if rollout.stage == "Surging":
@@ -256,7 +265,8 @@ def _surge(memory: Memory, facts: Facts, *, enforce: bool, early: bool) -> Step:
         # Paused for an earlier attempt: nothing surges until that is off.
         return Step("release", memory)
     if facts.hold == "ours" or not enforce:
-        return Step("remember", _with(memory, stage="Holding"))
+        held = _with(memory, stage="Holding", min_ready_before=facts.min_ready_before)
+        return Step("remember", held)
     if early or facts.surged:
         return Step("hold", memory)
     return Step("judge", memory)

@@ -63,6 +63,18 @@ def test_value_that_a_user_applies_meanwhile_is_the_one_that_comes_back() -> Non
     assert merge(again, holds.release_patch(again))["spec"]["minReadySeconds"] == 7
 
 
+def test_hold_whose_marks_an_undo_has_taken_is_known_by_its_value() -> None:
+    during = held("minReadySeconds")
+    assert holds.min_ready_before(during) == 3
+    assert not holds.has_lost_its_marks(during, 60)
+    undone = {**during, "metadata": {**during["metadata"], "annotations": {}}}
+    assert holds.hold_state(undone, "careful", "digest2") == "none"
+    assert holds.has_lost_its_marks(undone, 60)
+    after = merge(undone, holds.restore_patch(undone, 3))
+    assert after["spec"]["minReadySeconds"] == 3
+    assert not holds.has_lost_its_marks(after, 60)
+
+
 def test_states_that_a_user_makes() -> None:
     assert holds.hold_state(target(), "careful", "digest2") == "none"
     assert holds.hold_state(target(paused=True), "careful", "digest2") == "users"
