@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hailstorm_platform import firewall, node_weights, readiness
+from hailstorm_platform import firewall, readiness
 from hailstorm_platform.context import Context
 from hailstorm_platform.errors import CommandError, PlatformError
 from hailstorm_platform.kubectl import wait_until
@@ -78,11 +78,3 @@ def test_closing_raises_when_the_rule_does_not_show(context: Context, runner) ->
 def test_closing_adds_nothing_when_the_rule_is_there(context: Context, runner) -> None:
     firewall.close(context, "image")
     assert not runner.called("-I")
-
-
-def test_weights_are_set_on_every_node(context: Context, runner) -> None:
-    runner.answer("ps", with_="demo-worker\ndemo-control-plane\n")
-    node_weights.apply(context, "demo")
-    for node in ("demo-worker", "demo-control-plane"):
-        assert runner.called(node, "set-property", "kubelet.slice", "CPUWeight=400")
-        assert runner.called(node, "set-property", "system.slice", "CPUWeight=25")
