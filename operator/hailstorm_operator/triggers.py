@@ -62,7 +62,7 @@ def identify_attempt(deployment: Json, revisions: list[Revision]) -> Attempt:
     """
     template = deployment["spec"]["template"]
     digest = template_digest(template)
-    revisions = _known_then(deployment, revisions)
+    revisions = _known_then(deployment, digest, revisions)
     own = next((one for one in revisions if one.digest == digest), None)
     others = [one for one in revisions if one.digest != digest]
     previous = others[-1] if others else None
@@ -160,18 +160,24 @@ def is_near(stamped: str, at: datetime | None) -> bool:
     return bool(stamped and at and abs(parse_time(stamped) - at) < SAME_WRITE)
 
 
-def _known_then(deployment: Json, revisions: list[Revision]) -> list[Revision]:
+def _known_then(deployment: Json, digest: str, revisions: list[Revision]) -> list[Revision]:
     """
     Without the revisions that are newer than this object of the Deployment.
 
     Of two templates in quick succession the first is looked at when the second
-    may have its ReplicaSet already.
+    may have its ReplicaSet already, and would pass for a rollback from it.
     """
-    annotations = deployment["metadata"].get("annotations") or {}
-    stamped = annotations.get(api.REVISION_ANNOTATION)
+    metadata = deployment["metadata"]
+    stamped = (metadata.get("annotations") or {}).get(api.REVISION_ANNOTATION)
     if stamped is None:
-        return revisions
-    return [one for one in revisions if one.number <= int(stamped) + 1]
+        # Nothing was there before the controller acted for the first time.
+        is_new = metadata.get("generation") == 1
+        return [one for one in revisions if not is_new or one.digest == digest]
+    newest = int(stamped)
+    if not any(one.digest == digest and one.number == newest for one in revisions):
+        # The controller has not acted on this template: its revision is the next.
+        newest += 1
+    return [one for one in revisions if one.number <= newest]
 
 
 def _descend(fields: Json, path: Iterable[str]) -> Json | None:

@@ -50,6 +50,18 @@ def test_first_of_two_quick_templates_is_no_rollback() -> None:
     assert (attempt.kind, attempt.revision) == ("rollout", 2)
 
 
+def test_first_template_that_is_looked_at_late_is_no_rollback() -> None:
+    """Seen in a cluster: a second template came before the first one's record was opened."""
+    history = [revision(1, ONE), revision(2, TWO)]
+    attempt = identify_attempt(deployment(ONE, revision=1), history)
+    assert (attempt.kind, attempt.revision, attempt.changes) == (api.TRIGGER_INITIAL, 1, ())
+    unstamped = deployment(ONE)
+    unstamped["metadata"]["generation"] = 1
+    unstamped["metadata"].get("annotations", {}).pop(api.REVISION_ANNOTATION, None)
+    attempt = identify_attempt(unstamped, history)
+    assert (attempt.kind, attempt.revision, attempt.changes) == (api.TRIGGER_INITIAL, 1, ())
+
+
 def test_restart_is_told_from_a_rollout() -> None:
     stamped = template("one", **{api.RESTARTED_AT_ANNOTATION: "now"})
     attempt = identify_attempt(deployment(stamped, revision=1), [revision(1, ONE)])
