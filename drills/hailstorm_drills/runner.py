@@ -121,6 +121,10 @@ class Runner:
         fault = self._scenario.make_fault(p, self._cluster, self._pods, self._deployments)
         with self._phase(BASELINE):
             self._watch_load(p.baseline_seconds)
+            # A scaler may be adding a pod in this very moment; the fault wants a
+            # system at rest, or nobody could tell what each of them did.
+            with self._step("rest"):
+                self._wait(self._unrest, SETTLED_SECONDS, "the release rests before the fault")
         with self._step("fault"), guarded(fault, p.healed_seconds, self._wait) as guard:
             guard.set_up()
             with self._phase(INJECT):
@@ -231,10 +235,11 @@ class Runner:
             raise FaultError(state["why"])
         return None if state["state"] == "complete" else f"the load is {state['state']}"
 
+    def _unrest(self) -> str | None:
+        return unsettled(self._deployments.objects(), self._pods.objects())
+
     def _health_now(self) -> str | None:
-        return unsettled(self._deployments.objects(), self._pods.objects()) or edge_answers(
-            self._edge
-        )
+        return self._unrest() or edge_answers(self._edge)
 
     @contextlib.contextmanager
     def _phase(self, name: str) -> Iterator[None]:
