@@ -1,5 +1,5 @@
 """
-Ten thousand requests at each service that nobody should send.
+Sixteen thousand requests at each service that nobody should send.
 
 The process answers each of them with a code that says whose fault it is, and
 is afterwards what it was before: same pid, no more memory, no call left open.
