@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hailstorm_operator import api
+
 Json = dict[str, Any]
 
 
@@ -44,3 +46,13 @@ def merge_conditions(
             "lastTransitionTime": since,
         }
     return list(merged.values())
+
+
+def refused_status(body: Mapping[str, Any], problem: str, at: str) -> Json:
+    """The status of an object whose spec makes no sense: why it does nothing."""
+    conditions = merge_conditions(
+        (body.get("status") or {}).get("conditions") or [],
+        [Condition(api.CONDITION_ACTIVE, False, api.REASON_SPEC_INVALID, problem)],
+        at,
+    )
+    return {"observedGeneration": body["metadata"].get("generation", 0), "conditions": conditions}

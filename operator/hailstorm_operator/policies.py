@@ -11,9 +11,9 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from hailstorm_operator import api, holds
+from hailstorm_operator import holds
 from hailstorm_operator.cluster import Cluster, ClusterError, ConflictError, NotFoundError
-from hailstorm_operator.conditions import Condition, merge_conditions
+from hailstorm_operator.conditions import refused_status
 from hailstorm_operator.gate import Gate
 from hailstorm_operator.inventory import Inventory, Json, Key
 from hailstorm_operator.policy_specs import parse_policy_spec
@@ -137,12 +137,7 @@ class Policies:
     async def _refuse(self, body: Json, problem: str) -> None:
         """Say in the status why an object does nothing. Once: its next generation asks again."""
         metadata = body["metadata"]
-        conditions = merge_conditions(
-            (body.get("status") or {}).get("conditions") or [],
-            [Condition(api.CONDITION_ACTIVE, False, api.REASON_SPEC_INVALID, problem)],
-            whole_seconds(datetime.now(UTC)),
-        )
-        status = {"observedGeneration": metadata.get("generation", 0), "conditions": conditions}
+        status = refused_status(body, problem, whole_seconds(datetime.now(UTC)))
         try:
             await self._cluster.set_policy_status(metadata["namespace"], metadata["name"], status)
         except ClusterError as error:

@@ -13,9 +13,8 @@ from typing import Any
 
 import aiohttp
 
-from hailstorm_operator import api
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
-from hailstorm_operator.conditions import Condition, merge_conditions
+from hailstorm_operator.conditions import refused_status
 from hailstorm_operator.inventory import Inventory, Json, Key, ScalerView
 from hailstorm_operator.scaler import ScalerLoop
 from hailstorm_operator.specs import SpecError, parse_scaler_spec
@@ -107,12 +106,7 @@ class Roster:
     async def _refuse(self, body: Json, problem: str) -> None:
         """Say in the status why an object does nothing. Once: its next generation asks again."""
         metadata = body["metadata"]
-        conditions = merge_conditions(
-            (body.get("status") or {}).get("conditions") or [],
-            [Condition(api.CONDITION_ACTIVE, False, api.REASON_SPEC_INVALID, problem)],
-            whole_seconds(datetime.now(UTC)),
-        )
-        status = {"observedGeneration": metadata.get("generation", 0), "conditions": conditions}
+        status = refused_status(body, problem, whole_seconds(datetime.now(UTC)))
         try:
             await self._cluster.set_scaler_status(metadata["namespace"], metadata["name"], status)
         except ClusterError as error:
