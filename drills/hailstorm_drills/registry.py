@@ -84,6 +84,22 @@ class Scenario:
 def scenarios() -> dict[str, Scenario]:
     """All drills by name."""
     # Scenario modules import this one for the type.
-    from hailstorm_drills.scenarios import rolling_deploy
+    from hailstorm_drills.scenarios import (
+        losing_pods,
+        operator_kill,
+        rolling_deploy,
+        rollouts,
+        ten_deploys,
+    )
 
-    return {scenario.name: scenario for scenario in (rolling_deploy.SCENARIO,)}
+    every = (
+        rolling_deploy.SCENARIO,
+        ten_deploys.SCENARIO,
+        rollouts.RESTART,
+        rollouts.EDGE_ROLL,
+        losing_pods.SCALE_DOWN,
+        losing_pods.DRAIN_NODE,
+        losing_pods.KILL_POD,
+        operator_kill.SCENARIO,
+    )
+    return {scenario.name: scenario for scenario in every}
