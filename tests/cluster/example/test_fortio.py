@@ -61,7 +61,7 @@ def test_scaler_follows_the_calls_in_flight_up_and_down(example: Example) -> Non
     least = int(example.get("servicescaler", "fortio")["spec"]["minReplicas"])
     example.wait(example.replicas, 90, until=lambda found: found == least)
     # 60 a second for a quarter of a second each are 15 in flight; two pods are to have 11.
-    example.start_load("step", "-t=15s")
+    example.start_load("step", "-t=10s")
     most = example.wait(example.replicas, 90, until=lambda found: found > least)
 
     def moves() -> list[tuple[str, int]]:
