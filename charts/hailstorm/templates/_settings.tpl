@@ -16,6 +16,11 @@ never need a table between them. Takes {root, component}.
 {{- end }}
 {{- end }}
 
+{{/* "true" when a service's release is bad on purpose, else nothing. Takes the service's values. */}}
+{{- define "hailstorm.isRehearsal" -}}
+{{- with .rehearsal }}{{ if or .failShare .delayMilliseconds .neverReady }}true{{ end }}{{ end -}}
+{{- end }}
+
 {{/* Where Postgres is. Takes the root. */}}
 {{- define "hailstorm.postgresEnv" -}}
 - name: HAILSTORM_POSTGRES_HOST
