@@ -80,6 +80,9 @@ class HelmRollout:
         missing = [c for c in self.components if not self._new_ready(pods, c)]
         return f"no ready pod of a new template in {', '.join(missing)}" if missing else None
 
+    def hold(self) -> None:
+        """It runs its course."""
+
     def recover(self) -> None:
         """A rollout ends by itself; one that Kubernetes gave up on is rolled back."""
         if self._was_injected and any(map(_has_failed, self.deployments())):
