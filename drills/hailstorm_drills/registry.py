@@ -84,6 +84,7 @@ class Scenario:
 def scenarios() -> dict[str, Scenario]:
     """All drills by name."""
     # Scenario modules import this one for the type.
-    from hailstorm_drills.scenarios import rolling_deploy
+    from hailstorm_drills.scenarios import aa, bad_deploy, rolling_deploy
 
-    return {scenario.name: scenario for scenario in (rolling_deploy.SCENARIO,)}
+    found = (rolling_deploy.SCENARIO, *bad_deploy.SCENARIOS, aa.SCENARIO)
+    return {scenario.name: scenario for scenario in found}

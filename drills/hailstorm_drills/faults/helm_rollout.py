@@ -6,6 +6,7 @@ It took hold when a pod of the new template serves in every component that was
 to roll; it is healed when all have rolled and the last old pod is gone.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +31,7 @@ class Release:
     def upgrade(self, values: Sequence[str], settings: Sequence[str] = ()) -> None:
         """`helm upgrade --install` to these values; does not wait for pods."""
         files = [word for file in values for word in ("--values", file)]
-        sets = [word for setting in settings for word in ("--set", setting)]
+        sets = [word for setting in settings for word in (_option(setting), setting)]
         self.cluster.helm(
             *("upgrade", "--install", self.name, self.chart),
             *("--namespace", self.namespace),
@@ -102,6 +103,15 @@ class HelmRollout:
             and is_ready(pod)
             for pod in pods
         )
+
+
+def _option(setting: str) -> str:
+    """How to hand a `key=value` to Helm, whose --set makes text of a number with a point."""
+    _, _, value = setting.partition("=")
+    try:
+        return "--set-json" if isinstance(json.loads(value), float) else "--set"
+    except ValueError:
+        return "--set"
 
 
 def _has_failed(deployment: dict[str, Any]) -> bool:
