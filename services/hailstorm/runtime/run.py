@@ -138,9 +138,7 @@ async def _run(
     lifecycle.on_state(show)
     await show(State.STARTING)
     stop = _stop_event(lifecycle)
-    http = HttpServer(
-        _routes(lifecycle, registry, never_ready=settings.rehearsal.never_ready)
-    )
+    http = HttpServer(_routes(lifecycle, registry, never_ready=settings.rehearsal.never_ready))
     http_port = await http.start(settings.server.host, settings.server.http_port)
 
     flags = start_flags(settings.flags, flag_kinds, lifecycle, clock, registry)

@@ -94,9 +94,7 @@ async def test_release_that_fails_on_purpose_is_taken_back(
     records = await eventually(
         lambda: own_records(gated, since),
         120,
-        until=lambda found: (
-            len(found) >= 2 and found[-1]["status"].get("outcome") == "complete"
-        ),
+        until=lambda found: len(found) >= 2 and found[-1]["status"].get("outcome") == "complete",
     )
     bad, back = records[0], records[-1]
     policy = bad["status"]["policy"]

@@ -212,9 +212,7 @@ def test_pod_that_is_never_told_to_go_is_not_out(bad: Make, life: Make) -> None:
         ([], Verdict.UNKNOWN),
     ],
 )
-def test_identical_releases_are_let_pass(
-    bad: Make, verdicts: list[str], expected: Verdict
-) -> None:
+def test_identical_releases_are_let_pass(bad: Make, verdicts: list[str], expected: Verdict) -> None:
     marks = [
         Mark("deploy", f"identical {n}", 60.0 + n, 61.0 + n, told(kind=IDENTICAL, verdict=verdict))
         for n, verdict in enumerate(verdicts)

@@ -94,9 +94,7 @@ class Scene:
         self.pods, self.deployments = Watched(pod("old")), Watched(deployment())
         self.records, self.release = Watched(), FakeRelease()
         self.said: list[str] = []
-        monkeypatch.setattr(
-            "hailstorm_drills.faults.judged_release.Watch", lambda *_: self.records
-        )
+        monkeypatch.setattr("hailstorm_drills.faults.judged_release.Watch", lambda *_: self.records)
         self.stage = Stage(
             parameters(fault_seconds=20.0),
             FakeCluster(),  # type: ignore[arg-type]
