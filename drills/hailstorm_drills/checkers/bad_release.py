@@ -7,8 +7,10 @@ believed by its own word and not by luck.
 """
 
 import dataclasses
+import math
+import statistics
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from hailstorm_drills.checkers.availability import check_availability
 from hailstorm_drills.checkers.base import Checker, Finding, Verdict
@@ -54,44 +56,56 @@ def out_after_deadline(deadline_seconds: float) -> Measure:
 
 
 def check_detected(
-    measure: Measure, what: str, rules: Sequence[str], median_seconds: float
+    measure: Measure, what: str, rules: Sequence[str], median_seconds: float, *, may_miss: bool
 ) -> Checker:
     """
-    FAIL when a bad release was not taken back by one of these rules, or the median
+    FAIL when a bad release was not taken back, or by none of these rules, or the median
     of `measure` is above the bound; UNKNOWN when there is nothing to measure.
+
+    With `may_miss` one that was not taken back counts as taking for ever, and the
+    median decides: of releases that are hardly worse some are let through.
     """
 
     def check(evidence: Evidence) -> Finding:
         runs = [run for run in read_runs(evidence) if run.kind == BAD]
-        figures = {"runs": [run.figures() for run in runs], "bound_seconds": median_seconds}
-        if not runs:
-            return Finding(DETECTED, Verdict.UNKNOWN, "no bad release was tried")
-        missed = [
-            f"{run.name} was not taken back (verdict {run.verdict or 'none'})"
-            for run in runs
-            if not run.is_taken_back or run.verdict not in ("", api.VERDICT_ABORTED)
-        ]
-        values = [value for run in runs if (value := measure(run)) is not None]
-        figures.update(spread(values))
         n = len(runs)
-        if missed:
-            return Finding(DETECTED, Verdict.FAIL, "; ".join(missed), n, figures)
-        wrong = [f"{run.name} by {run.rule}" for run in runs if run.rule and run.rule not in rules]
+        figures: dict[str, Any] = {
+            "runs": [run.figures() for run in runs],
+            "bound_seconds": median_seconds,
+        }
+        if not runs:
+            return Finding(DETECTED, Verdict.UNKNOWN, "no bad release was tried", n, figures)
+        missed = [run for run in runs if not _is_caught(run)]
+        caught = [run for run in runs if run not in missed]
+        values = [value for run in caught if (value := measure(run)) is not None]
+        figures.update(spread(values), missed=len(missed))
+        told = ", ".join(f"{run.name} (verdict {run.verdict or 'none'})" for run in missed)
+        if missed and not may_miss:
+            return Finding(DETECTED, Verdict.FAIL, f"not taken back: {told}", n, figures)
+        wrong = [f"{run.name} by {run.rule}" for run in caught if run.rule not in ("", *rules)]
         if wrong:
             told = f"not by {' or '.join(rules)}: {', '.join(wrong)}"
             return Finding(DETECTED, Verdict.FAIL, told, n, figures)
-        if len(values) < n:
-            told = f"{what} is known of {len(values)} of {n} releases"
+        if len(values) < len(caught):
+            told = f"{what} is known of {len(values)} of {len(caught)} releases"
             return Finding(DETECTED, Verdict.UNKNOWN, told, n, figures)
-        median = figures["median"]
+        median = statistics.median([*values, *(math.inf for _ in missed)])
+        figures["median"] = round(median, 3) if math.isfinite(median) else None
+        if not math.isfinite(median):
+            return Finding(DETECTED, Verdict.FAIL, f"not taken back: {told}", n, figures)
         told = (
-            f"{n} of {n} taken back; {what}: median {median:.1f} s "
+            f"{len(caught)} of {n} taken back; {what}: median {median:.1f} s "
             f"({figures['least']:.1f} to {figures['most']:.1f}), at most {median_seconds:g} asked"
         )
         verdict = Verdict.PASS if median <= median_seconds else Verdict.FAIL
         return Finding(DETECTED, verdict, told, n, figures)
 
     return check
+
+
+def _is_caught(run: Run) -> bool:
+    """Whether the policy took it back, as far as is known: the rest says the record."""
+    return run.is_taken_back and run.verdict in ("", api.VERDICT_ABORTED)
 
 
 def check_late_failures(most_seconds: float) -> Checker:

@@ -34,6 +34,8 @@ class JudgedRelease:
     # Whether the next thing waits until it has rolled to the end. Identical ones come
     # back to back: each is held for its judgement, and what follows it says nothing.
     settles: bool = True
+    # What the release before was made with, to go back to by hand.
+    back: Sequence[str] = ()
     _before: set[str] = field(default_factory=set)
     _known: set[str] = field(default_factory=set)
     _records: Watch | None = None
@@ -91,7 +93,8 @@ class JudgedRelease:
         """Take a bad one back that nobody took back."""
         if self._was_injected and self.kind == BAD and self._is_taken_back() is not None:
             self.stage.say("   taking the release back by hand")
-            self.stage.release.upgrade(self.stage.parameters.values, self.stage.settings)
+            settings = (*self.stage.settings, *self.back)
+            self.stage.release.upgrade(self.stage.parameters.values, settings)
 
     def healed(self) -> str | None:
         """Settled, and after a bad one on the templates from before."""

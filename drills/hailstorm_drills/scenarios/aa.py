@@ -35,8 +35,9 @@ from hailstorm_operator import api
 
 BACKGROUND: Final = 0.005
 WORSE: Final = 0.02
-# One release at 2 % is caught within 20 s in four of five cases (alpha-is-two-percent):
-# a single one would make the drill a die; the median of five does not.
+# One release at 2 % is caught within 20 s in four of five cases, and in nine of ten
+# before its promotion (docs/decisions/alpha-is-two-percent.md): asking that of a single
+# one would make the drill a die, so the median of five is asked.
 WORSE_RELEASES: Final = 5
 WORSE_SECONDS: Final = 20.0
 IDENTICAL_RELEASES: Final = 30
@@ -61,7 +62,7 @@ def steps(p: Parameters) -> Sequence[Step]:
         Step(INJECT, "wait for its first pod to serve"),
         Step(HOLD, f"wait up to {p.fault_seconds:g} s for its policy's verdict"),
         Step(HOLD, f"the same {identical_of(p)} times in all, back to back, then let it roll"),
-        Step(HOLD, f"{min(p.times, WORSE_RELEASES)} releases with {told}, each to be taken back"),
+        Step(HOLD, f"{min(p.times, WORSE_RELEASES)} releases with {told}, to be taken back"),
     ]
 
 
@@ -79,6 +80,7 @@ def make_fault(stage: Stage) -> Fault:
             rehearsal(COMPONENT, p.seed + n, failShare=share),
             kind=kind,
             settles=n >= identical,
+            back=rehearsal(COMPONENT, p.seed + identical, failShare=BACKGROUND),
         )
 
     def name(n: int) -> str:
@@ -113,6 +115,7 @@ SCENARIO: Final = Scenario(
                 "from its first ready pod to the verdict",
                 (api.RULE_FAILURES, api.RULE_PAST),
                 WORSE_SECONDS,
+                may_miss=True,
             ),
         ),
     ),

@@ -76,9 +76,7 @@ def environment(installed: Any) -> set[str]:
     return {one["name"] for one in container["env"]}
 
 
-async def test_release_that_fails_on_purpose_is_taken_back(
-    gated: Any, users: Users, edge: Call
-) -> None:
+async def test_release_that_fails_on_purpose_is_taken_back(gated: Any, users: Users) -> None:
     await eventually(
         lambda: gated.get("rolloutpolicy", "-n", "hailstorm", "location").get("status", {}),
         60,
@@ -91,21 +89,27 @@ async def test_release_that_fails_on_purpose_is_taken_back(
     )  # fmt: skip
     assert "HAILSTORM_REHEARSAL_FAIL_SHARE" in environment(gated)
 
-    records = await eventually(
+    bad, back = await eventually(
         lambda: own_records(gated, since),
         120,
-        until=lambda found: len(found) >= 2 and found[-1]["status"].get("outcome") == "complete",
+        until=lambda found: len(found) == 2 and bool(found[0]["status"].get("policy")),
     )
-    bad, back = records[0], records[-1]
     policy = bad["status"]["policy"]
     assert (policy["verdict"], policy["rule"], policy["action"]) == (
         "aborted", "FailuresOnNewPods", "rollback",
     )  # fmt: skip
     assert (bad["status"]["outcome"], bad["status"]["reason"]) == ("failed", "RolledBackByPolicy")
-    assert (back["spec"]["trigger"]["kind"], back["spec"]["trigger"]["manager"]) == (
-        "rollback", "hailstorm-operator",
-    )  # fmt: skip
+    trigger = back["spec"]["trigger"]
+    assert trigger["kind"] == "rollback"
+    assert "by RolloutPolicy location" in trigger["cause"]
     assert not [name for name in environment(gated) if "REHEARSAL" in name]
+
+    def pods() -> list[bool]:
+        found = gated.get("pods", "-n", "hailstorm", "-l", "app.kubernetes.io/component=location")
+        return ["deletionTimestamp" in pod["metadata"] for pod in found["items"]]
+
+    # The bad pod serves until it has drained.
+    await eventually(pods, 60, until=lambda leaving: leaving == [False, False])
 
     # Who paid: the record's figures are what had been seen when it was decided, and
     # the users' own count has what came until the pod was gone.

@@ -87,14 +87,19 @@ def bad(evidence: Make, call: Make, life: Make, parameters: Make) -> Make:
                 "recover": Interval(115.0, 130.0),
             },
         }
-        return evidence(**{**values, **rest})
+        found: Evidence = evidence(**{**values, **rest})
+        return found
 
     return make
 
 
-def detected(evidence: Evidence, bound: float = 3.0) -> Finding:
+def detected(evidence: Evidence, bound: float = 3.0, *, may_miss: bool = False) -> Finding:
     check = bad_release.check_detected(
-        bad_release.from_first_failure, "to the verdict", (api.RULE_FAILURES,), bound
+        bad_release.from_first_failure,
+        "to the verdict",
+        (api.RULE_FAILURES,),
+        bound,
+        may_miss=may_miss,
     )
     return check(evidence)
 
@@ -119,6 +124,19 @@ def test_detection_is_the_median_of_all_runs(bad: Make) -> None:
 
 def test_gate_that_is_too_slow_fails(bad: Make) -> None:
     assert detected(bad({"decided_at": 72.0})).verdict is Verdict.FAIL
+
+
+def test_release_that_was_missed_counts_as_taking_for_ever(bad: Make) -> None:
+    missed = {"taken_back": False, "verdict": api.VERDICT_PROMOTED, "decided_at": 61.0}
+    first = Mark("deploy", "missed", 50.0, 59.0, told(**missed))
+    both = [dataclasses.replace(mark) for mark in bad().marks]
+    finding = detected(bad(marks=(first, *both)), may_miss=True)
+    assert (finding.verdict, finding.figures["median"]) == (Verdict.PASS, 2.58)
+    assert detected(bad(marks=(first, *both))).verdict is Verdict.FAIL
+    # Two of three: the median is one that was missed.
+    again = Mark("deploy", "missed too", 40.0, 49.0, told(**missed))
+    finding = detected(bad(marks=(again, first, both[0])), may_miss=True)
+    assert (finding.verdict, finding.figures["median"]) == (Verdict.FAIL, None)
 
 
 @pytest.mark.parametrize(

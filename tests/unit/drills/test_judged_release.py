@@ -155,12 +155,12 @@ def test_release_that_the_gate_takes_back_is_left_to_it(scene: Scene) -> None:
 
 
 def test_release_that_nobody_takes_back_is_taken_back_by_hand(scene: Scene) -> None:
-    fault = scene.hand_over()
+    fault = scene.hand_over(back=("location.rehearsal.seed=7",))
     fault.hold()
     assert scene.figures["taken_back"] is False
     assert "verdict" not in scene.figures
     fault.recover()
-    assert scene.release.upgrades[-1] == ("rolloutPolicy.enabled=true",)
+    assert scene.release.upgrades[-1] == ("rolloutPolicy.enabled=true", "location.rehearsal.seed=7")
     # By hand or not: it is over when the template before serves again.
     assert fault.healed() is not None
     scene.take_back()
