@@ -92,7 +92,9 @@ async def test_release_that_fails_on_purpose_is_taken_back(gated: Any, users: Us
     bad, back = await eventually(
         lambda: own_records(gated, since),
         120,
-        until=lambda found: len(found) == 2 and bool(found[0]["status"].get("policy")),
+        until=lambda found: (
+            len(found) == 2 and found[0]["status"].get("outcome") not in (None, "progressing")
+        ),
     )
     policy = bad["status"]["policy"]
     assert (policy["verdict"], policy["rule"], policy["action"]) == (
