@@ -115,9 +115,12 @@ def main(argv: list[str] | None = None) -> int:
     """See the module."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
-    if arguments.command in ("plan", "run"):
-        if scenarios()[arguments.drill].needs_next_values and not arguments.next_values:
-            parser.error(f"{arguments.drill} rolls to --next-values, which is missing")
+    if (
+        arguments.command in ("plan", "run")
+        and scenarios()[arguments.drill].needs_next_values
+        and not arguments.next_values
+    ):
+        parser.error(f"{arguments.drill} rolls to --next-values, which is missing")
     try:
         match arguments.command:
             case "list":
@@ -174,8 +177,7 @@ def _run(arguments: argparse.Namespace) -> int:
         log.flush()
 
     runner = Runner(scenario, parameters, cluster, load, arguments.edge, directory, say)
-    # A drill that is told to end heals first, however it is told.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heal_when_told_to_end()
     try:
         with locked(cluster, parameters.load_namespace, name, load_seconds + LOCK_MARGIN_SECONDS):
             runner.run()
@@ -186,6 +188,22 @@ def _run(arguments: argparse.Namespace) -> int:
     finally:
         log.close()
     return _judge(directory)
+
+
+def heal_when_told_to_end() -> None:
+    """
+    SIGTERM ends a drill as SIGINT does: it heals, takes its load away, and judges.
+
+    Only the first counts: an impatient second one must not cut the healing short.
+    """
+
+    def interrupt(_: int, __: object) -> NoReturn:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
 
 
 def _judge(directory: Directory) -> int:

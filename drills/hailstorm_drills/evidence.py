@@ -46,6 +46,8 @@ class Evidence:
     marks: Sequence[Mark] = ()
     # What the control arm saw: {offered, ...} or {problem}; None without one.
     control: Mapping[str, Any] | None = None
+    # What the recorder saw of attempts; None when it could not be asked.
+    recorder: Mapping[str, Any] | None = None
 
     @property
     def fault(self) -> Interval | None:
@@ -99,4 +101,5 @@ class Directory:
             started_at=run.get("started_at", 0.0),
             marks=read_marks(self.read("marks.json", [])),
             control=self.read("control.json"),
+            recorder=self.read("recorder.json"),
         )

@@ -7,7 +7,6 @@ was decided, when and by which rule. The record is read while the drill runs and
 lies in the mark's figures, so that retention cannot take it away.
 """
 
-import datetime as dt
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from hailstorm_drills.evidence import Evidence
 from hailstorm_drills.marks import DEPLOY, Mark, of_kind
 from hailstorm_drills.phases import RECOVER
 from hailstorm_drills.pods import DRAINING, GONE, READY, PodLife
+from hailstorm_drills.recorder import epoch
 from hailstorm_loadtests.history import Call
 from hailstorm_operator import api
 
@@ -181,11 +181,6 @@ def verdict_of(record: Record) -> dict[str, Any]:
         "canary_calls": figures.get("canaryCalls"),
         "canary_failed": figures.get("canaryFailed"),
     }
-
-
-def epoch(text: str) -> float:
-    """Epoch seconds of a stamp of the API."""
-    return dt.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

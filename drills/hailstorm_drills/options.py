@@ -22,7 +22,13 @@ LOAD_MARGIN_SECONDS: Final = 120.0
 OPTIONS: Final[tuple[tuple[str, str, type, Any, str], ...]] = (
     ("--baseline-seconds", "baseline_seconds", float, 60.0, "load without a fault, before"),
     ("--recover-seconds", "recover_seconds", float, 30.0, "load without a fault, after"),
-    ("--took-hold-seconds", "took_hold_seconds", float, 120.0, "the fault must be in force by then"),
+    (
+        "--took-hold-seconds",
+        "took_hold_seconds",
+        float,
+        120.0,
+        "the fault must be there by then",
+    ),
     ("--healed-seconds", "healed_seconds", float, 300.0, "each fault must be over by then"),
     ("--times", "times", int, 1, "how often the fault comes: deploys in a row"),
     ("--seconds", "fault_seconds", float, 0.0, "how long the fault is kept up or repeated: kills"),

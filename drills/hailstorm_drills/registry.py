@@ -84,7 +84,26 @@ class Scenario:
 def scenarios() -> dict[str, Scenario]:
     """All drills by name."""
     # Scenario modules import this one for the type.
-    from hailstorm_drills.scenarios import aa, bad_deploy, rolling_deploy
+    from hailstorm_drills.scenarios import (
+        aa,
+        bad_deploy,
+        losing_pods,
+        operator_kill,
+        rolling_deploy,
+        rollouts,
+        ten_deploys,
+    )
 
-    found = (rolling_deploy.SCENARIO, *bad_deploy.SCENARIOS, aa.SCENARIO)
-    return {scenario.name: scenario for scenario in found}
+    every = (
+        rolling_deploy.SCENARIO,
+        ten_deploys.SCENARIO,
+        rollouts.RESTART,
+        rollouts.EDGE_ROLL,
+        losing_pods.SCALE_DOWN,
+        losing_pods.DRAIN_NODE,
+        losing_pods.KILL_POD,
+        operator_kill.SCENARIO,
+        *bad_deploy.SCENARIOS,
+        aa.SCENARIO,
+    )
+    return {scenario.name: scenario for scenario in every}

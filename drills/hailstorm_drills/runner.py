@@ -28,8 +28,10 @@ from hailstorm_drills.faults.stage import Stage
 from hailstorm_drills.health import edge_answers
 from hailstorm_drills.load import Load, LoadError
 from hailstorm_drills.machine import busy_cores, cpu_seconds, machine
-from hailstorm_drills.phases import BASELINE, HOLD, INJECT, RECOVER, SETTLE, PhaseLog
+from hailstorm_drills.phases import BASELINE, HOLD, INJECT, RECOVER, SETTLE, Interval, PhaseLog
 from hailstorm_drills.plan import Parameters
+from hailstorm_drills.progress import Progress
+from hailstorm_drills.recorder import collect_recorder
 from hailstorm_drills.registry import Scenario
 from hailstorm_drills.rollouts import unsettled
 from hailstorm_drills.watching import Watch
@@ -42,12 +44,6 @@ LOAD_START_SECONDS: Final = 120.0
 LOAD_END_SECONDS: Final = 150.0
 # Without load a scaler shrinks, a pod a step; each drains for some seconds.
 SETTLED_SECONDS: Final = 120.0
-# How often progress is told, and the load is asked for its state. Asking costs
-# a kubectl, so not more often.
-PROGRESS_SECONDS: Final = 5.0
-# The load's master may be slow to answer once or twice; then it is gone, and a
-# drill without load is not worth its fault.
-MAX_SILENCES: Final = 3
 
 
 class SetupError(RuntimeError):
@@ -72,6 +68,7 @@ class Runner:
         self._directory, self._say = directory, say
         self._pods = Watch(cluster, "pods", parameters.namespace)
         self._deployments = Watch(cluster, "deployments", parameters.namespace)
+        self._progress = Progress(load, self._tell)
         p = parameters
         self._stage = Stage(
             p,
@@ -81,8 +78,8 @@ class Runner:
             Release(cluster, p.release, p.namespace, p.chart),
             (*scenario.settings(p), *(scenario.twin_settings if p.is_twin else ())),
             say=self._tell,
-            wait=self._wait,
-            watch_load=self._watch_load,
+            wait=self._progress.wait,
+            watch_load=self._progress.watch,
         )
         if scenario.make_control is not None:
             self._stage.control = scenario.make_control(
@@ -94,7 +91,6 @@ class Runner:
         self._versions: dict[str, str] = {}
         self._busy: dict[str, float] = {}
         self._was_upgraded = False
-        self._silences = 0
         self._started_at = time.time()
 
     def run(self) -> None:
@@ -118,7 +114,7 @@ class Runner:
     def _prepare(self) -> None:
         """Install, wait for health; nothing of this is the drill's fault yet."""
         try:
-            self._load.sweep()
+            self._sweep()
             self._tell(f"installing {self._parameters.release}")
             self._was_upgraded = True
             self._stage.release.upgrade(self._parameters.values, self._stage.settings)
@@ -134,12 +130,14 @@ class Runner:
         p = self._parameters
         fault = self._scenario.make_fault(self._stage)
         with self._phase(BASELINE):
-            self._watch_load(p.baseline_seconds)
+            self._progress.watch(p.baseline_seconds)
             # A scaler may be adding a pod in this very moment; the fault wants a
             # system at rest, or nobody could tell what each of them did.
             with self._step("rest"):
-                self._wait(self._unrest, SETTLED_SECONDS, "the release rests before the fault")
-        with self._step("fault"), guarded(fault, p.healed_seconds, self._wait) as guard:
+                self._progress.wait(
+                    self._unrest, SETTLED_SECONDS, "the release rests before the fault"
+                )
+        with self._step("fault"), guarded(fault, p.healed_seconds, self._progress.wait) as guard:
             guard.set_up()
             with self._phase(INJECT):
                 guard.inject()
@@ -148,7 +146,7 @@ class Runner:
                 guard.hold()
                 guard.heal(p.healed_seconds)
         with self._phase(RECOVER):
-            self._watch_load(p.recover_seconds)
+            self._progress.watch(p.recover_seconds)
         self._versions.update(read_versions(self._cluster, self._deployments.objects(), "to"))
         with self._phase(SETTLE):
             self._settle()
@@ -169,10 +167,17 @@ class Runner:
             ("facts", lambda: collect_facts(self._cluster, self._parameters, state)),
             ("edge-log", lambda: collect_edge_log(self._cluster, self._parameters, since)),
             ("events", lambda: collect_events(self._cluster, self._parameters)),
-            ("records", lambda: collect_records(self._cluster, self._parameters)),
+            ("records", lambda: collect_records(self._cluster, self._parameters, since)),
+            ("recorder", lambda: collect_recorder(self._cluster, self._parameters, self._span())),
         ):
             with self._step(name):
                 self._directory.write(f"{name}.json", collect())
+
+    def _span(self) -> Interval:
+        intervals = self._phases.intervals
+        if BASELINE not in intervals or RECOVER not in intervals:
+            raise FaultError("there is no span to ask for: the phases were not reached")
+        return Interval(intervals[BASELINE].start, intervals[RECOVER].end)
 
     def _health_after(self) -> str | None:
         """None when all is well within a while: a scaler may still be taking pods away."""
@@ -209,45 +214,12 @@ class Runner:
             self._problems.setdefault("load", str(error))
         finally:
             with self._step("sweep"):
-                if self._stage.control is not None:
-                    self._stage.control.sweep()
-                self._load.sweep()
+                self._sweep()
 
-    def _watch_load(self, seconds: float) -> None:
-        end = time.time() + seconds
-        while (left := end - time.time()) > 0:
-            time.sleep(min(PROGRESS_SECONDS, left))
-            self._progress()
-
-    def _wait(self, probe: Callable[[], str | None], seconds: float, what: str) -> None:
-        """Wait as the fault does, and tell what is still missing."""
-        last = [time.time()]
-
-        def told() -> str | None:
-            missing = probe()
-            if missing and time.time() - last[0] >= PROGRESS_SECONDS:
-                last[0] = time.time()
-                self._progress(missing)
-            return missing
-
-        wait_for(told, seconds, what)
-
-    def _progress(self, also: str = "") -> None:
-        try:
-            state = self._load.state()
-        except LoadError as error:
-            self._silences += 1
-            self._tell(f"   {error}")
-            if self._silences >= MAX_SILENCES:
-                raise
-            return
-        self._silences = 0
-        recent = state["recent"]
-        self._tell(
-            f"   {state['calls']:>7,} calls  {recent['calls_per_second']:>5.0f}/s  "
-            f"p99 {recent['p99_ms'] or 0:>5.0f} ms  failed {state['fail']}  "
-            f"unknown {state['unknown']}  {also}".rstrip()
-        )
+    def _sweep(self) -> None:
+        if self._stage.control is not None:
+            self._stage.control.sweep()
+        self._load.sweep()
 
     def _load_is_open(self) -> str | None:
         time.sleep(1.0)

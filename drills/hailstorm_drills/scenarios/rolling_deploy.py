@@ -7,6 +7,9 @@ retries, which is what most deployments are; there, users must notice.
 
 from typing import Final
 
+from hailstorm_drills.checkers.attempts import check_attribution
+from hailstorm_drills.checkers.records import check_records
+from hailstorm_drills.checkers.streams import check_streams
 from hailstorm_drills.faults.base import Fault
 from hailstorm_drills.faults.helm_rollout import HelmRollout
 from hailstorm_drills.faults.stage import Stage
@@ -53,4 +56,9 @@ SCENARIO: Final = Scenario(
     steps=steps,
     make_fault=make_fault,
     needs_next_values=True,
+    checkers=(
+        ("streams", check_streams),
+        ("records", check_records),
+        ("attribution", check_attribution),
+    ),
 )

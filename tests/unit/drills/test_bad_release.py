@@ -11,9 +11,10 @@ from hailstorm_drills.checkers import bad_release
 from hailstorm_drills.checkers.base import Finding, Verdict
 from hailstorm_drills.checkers.recovery import check_recovery
 from hailstorm_drills.evidence import Evidence
-from hailstorm_drills.gate_runs import BAD, IDENTICAL, epoch, find_record, read_runs, verdict_of
+from hailstorm_drills.gate_runs import BAD, IDENTICAL, find_record, read_runs, verdict_of
 from hailstorm_drills.marks import Mark
 from hailstorm_drills.phases import Interval
+from hailstorm_drills.recorder import epoch
 from hailstorm_drills.registry import scenarios
 from hailstorm_drills.verdict import as_json, checkers_of, judge
 from hailstorm_operator import api
