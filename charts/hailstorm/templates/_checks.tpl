@@ -46,6 +46,21 @@ value, these see several. Takes the root; gives nothing.
 {{- end }}
 {{- end }}
 
+{{/* A policy's times must fit into its Deployment's. Takes {root, component, spec}; gives nothing. */}}
+{{- define "hailstorm.policyChecks" -}}
+{{- $deadline := .root.Values.rollout.progressDeadlineSeconds -}}
+{{- $max := .spec.canary.holdSeconds.max -}}
+{{- if ge (int $max) (int $deadline) }}
+{{- fail (printf "rolloutPolicy: canary.holdSeconds.max (%v) of %s is not below rollout.progressDeadlineSeconds (%v), at which Kubernetes gives a held rollout up" $max .component $deadline) }}
+{{- end }}
+{{- if ge (int .spec.progressDeadlineSeconds) (int $deadline) }}
+{{- fail (printf "rolloutPolicy: progressDeadlineSeconds (%v) of %s is not below rollout.progressDeadlineSeconds (%v): Kubernetes would give up first" .spec.progressDeadlineSeconds .component $deadline) }}
+{{- end }}
+{{- if not .root.Values.recorder.enabled }}
+{{- fail "rolloutPolicy.enabled needs recorder.enabled: without it a policy has no traffic to judge by" }}
+{{- end }}
+{{- end }}
+
 {{/*
 How long Kubernetes waits before it kills a draining pod: the longest drain,
 then what is left of calls, then tasks and up to three pools closing, each with
