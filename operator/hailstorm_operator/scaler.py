@@ -100,10 +100,10 @@ class ScalerLoop:
             deployment = await self._cluster.get_deployment(*key)
         except NotFoundError:
             self._inventory.deployments.pop(key, None)
-            deployment = None
+            await self._signal.resync(None)
         else:
             self._inventory.show_deployment(deployment)
-        await self._signal.resync(deployment)
+            await self._signal.resync(deployment)
 
     async def _tick(self) -> None:
         started = time.monotonic()
