@@ -4,7 +4,7 @@
 PLATFORM = PYTHONPATH=platform python3 -m hailstorm_platform
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor venv lock tools cluster images demo demo-twin footprint bench seed test unit lint protos \
+.PHONY: help doctor venv lock tools cluster images demo demo-twin footprint compare bench seed test unit lint protos \
 	verify-protos down clean
 
 help: ## list the targets
@@ -22,6 +22,9 @@ demo-twin: doctor ## the same with drain and retries off: it must FAIL
 
 footprint: ## what the demo costs while nobody uses it
 	@$(PLATFORM) footprint
+
+compare: ## three autoscalers under one load; COMPARE="--shape spike --arms ours"
+	@$(PLATFORM) compare -- $(COMPARE)
 
 bench: ## measure the core against its limits; writes docs/evidence/core.json
 	@$(PLATFORM) bench -- $(BENCH)
