@@ -38,6 +38,17 @@ class Parameters:
     namespace: str
     operator_namespace: str
     load_namespace: str
+    # How often the fault comes; every drill says which of these three it heeds.
+    times: int = 1
+    # How long a fault that is not over by itself is kept up, or repeated.
+    fault_seconds: float = 0.0
+    # Between two repetitions: of their starts for kills, of end and start for deploys.
+    interval_seconds: float = 0.0
+    # Components that the fault is for; empty means the drill's own choice.
+    components: tuple[str, ...] = ()
+    # Replicas before and after, in a drill that scales.
+    replicas: int = 0
+    to_replicas: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,6 @@ class Plan:
 def parameters_from_json(found: dict[str, Any]) -> Parameters:
     """Read back what `as_json` wrote."""
     values = dict(found)
-    for name in ("values", "next_values"):
-        values[name] = tuple(values[name])
+    for name in ("values", "next_values", "components"):
+        values[name] = tuple(values.get(name, ()))
     return Parameters(**values)
