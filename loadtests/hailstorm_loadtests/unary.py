@@ -90,7 +90,7 @@ class Caller:
     async def close(self) -> None:
         """Close the connections."""
         for channel in self._channels:
-            await channel.close()
+            await channel.close(None)
 
 
 async def run_open(caller: Caller, options: argparse.Namespace) -> int:

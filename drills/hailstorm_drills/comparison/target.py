@@ -33,7 +33,7 @@ def burn(milliseconds: float) -> None:
         pass
 
 
-class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc, unused-ignore]
+class Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """Two methods on bytes: the work, and the health check of gRPC."""
 
     def __init__(self, burn_ms: float, wait_ms: float) -> None:
