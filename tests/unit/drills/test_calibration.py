@@ -114,7 +114,7 @@ def test_knee_is_refused_without_answers(levels):
 
 
 def test_conclude_gives_a_patch_and_the_images_it_holds_for():
-    levels = [level(n, x, 50.0) for n, x in curve(20, 0.03, 0.001, levels=(1, 2, 4, 8, 16))]
+    levels = [level(int(n), x, 50.0) for n, x in curve(20, 0.03, 0.001, levels=(1, 2, 4, 8, 16))]
     levels.append(level(32, levels[-1].throughput, 900.0))
     result = command.conclude(deployment(), "/a/b", levels, 200.0)
     assert result.target_in_flight == 16
