@@ -175,7 +175,8 @@ def _adapter(image: str, pull_policy: str) -> tuple[Manifest, ...]:
                         {"name": "EDGE_CLUSTER", "value": TARGET},
                         {
                             "name": "EDGE_SERVICE",
-                            "value": f"{EDGE_SERVICE}.{NAMESPACE}.svc.cluster.local",
+                            # Whole, so that no search domain is asked first.
+                            "value": f"{EDGE_SERVICE}.{NAMESPACE}.svc.cluster.local.",
                         },
                         {"name": "EDGE_PORT", "value": str(STATS_PORT)},
                     ],

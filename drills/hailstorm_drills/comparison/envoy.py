@@ -94,6 +94,14 @@ def _envoy_cluster() -> Manifest:
                 "dns_failure_refresh_rate": {"base_interval": "0.5s", "max_interval": "0.5s"},
                 "respect_dns_ttl": False,
                 "dns_lookup_family": "V4_ONLY",
+                "typed_dns_resolver_config": {
+                    "name": "envoy.network.dns_resolver.cares",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.network"
+                        ".dns_resolver.cares.v3.CaresDnsResolverConfig",
+                        "dns_resolver_options": {"no_default_search_domain": True},
+                    },
+                },
             },
         },
         "connect_timeout": "0.5s",
