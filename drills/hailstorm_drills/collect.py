@@ -88,10 +88,9 @@ def collect_records(cluster: Cluster, parameters: Parameters, since: float) -> l
 
 def is_open(record: Mapping[str, Any]) -> bool:
     """Whether the record still lacks its end or its traffic."""
-    return (
-        record.get("status", {}).get("outcome", api.OUTCOME_PROGRESSING) == api.OUTCOME_PROGRESSING
-        or record["metadata"].get("labels", {}).get(api.TRAFFIC_LABEL) == api.TRAFFIC_PENDING
-    )
+    outcome = record.get("status", {}).get("outcome", api.OUTCOME_PROGRESSING)
+    traffic = record["metadata"].get("labels", {}).get(api.TRAFFIC_LABEL)
+    return outcome == api.OUTCOME_PROGRESSING or traffic == api.TRAFFIC_PENDING
 
 
 def since_then(records: Iterable[Mapping[str, Any]], since: float) -> list[Mapping[str, Any]]:

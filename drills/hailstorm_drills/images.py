@@ -6,9 +6,17 @@ from typing import Any
 
 import yaml
 
+from hailstorm_drills.runner import SetupError
+
+
+def image_of(values: Sequence[str]) -> tuple[str, str]:
+    """(image, pull policy) of the drills' own pods. Raises SetupError."""
+    images, pull_policy = images_of(values, ("drills",))
+    return images["drills"], pull_policy
+
 
 def images_of(values: Sequence[str], names: Iterable[str]) -> tuple[dict[str, str], str]:
-    """(image by name, pull policy) from values files; the later one wins. Raises ValueError."""
+    """(image by name, pull policy) from values files; the later one wins. Raises SetupError."""
     blocks: dict[str, Any] = {}
     for file in values:
         found = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
@@ -20,7 +28,7 @@ def images_of(values: Sequence[str], names: Iterable[str]) -> tuple[dict[str, st
     for name in names:
         block = blocks.get(name) or {}
         if not block.get("repository") or not block.get("tag"):
-            raise ValueError(f"images.{name}.repository and tag are in none of {', '.join(values)}")
+            raise SetupError(f"images.{name}.repository and tag are in none of {', '.join(values)}")
         place = f"{registry}/{block['repository']}" if registry else block["repository"]
         images[name] = f"{place}:{block['tag']}"
     return images, str(blocks.get("pullPolicy", "IfNotPresent"))

@@ -34,6 +34,7 @@ from hailstorm_drills.progress import Progress
 from hailstorm_drills.recorder import collect_recorder
 from hailstorm_drills.registry import Scenario
 from hailstorm_drills.rollouts import unsettled
+from hailstorm_drills.steady import EASE_SECONDS, PROBE_SECONDS, uneasy
 from hailstorm_drills.watching import Watch
 
 # A fresh release with stores on slow disks, images already on the nodes.
@@ -91,6 +92,7 @@ class Runner:
         self._versions: dict[str, str] = {}
         self._busy: dict[str, float] = {}
         self._was_upgraded = False
+        self._scale = 1.0
         self._started_at = time.time()
 
     def run(self) -> None:
@@ -102,7 +104,7 @@ class Runner:
         """
         try:
             self._prepare()
-            with self._fresh_load():
+            with self._bearable_load():
                 self._phases_under_load()
         finally:
             with self._step("heal the release"):
@@ -130,13 +132,14 @@ class Runner:
         p = self._parameters
         fault = self._scenario.make_fault(self._stage)
         with self._phase(BASELINE):
-            self._progress.watch(p.baseline_seconds)
+            self._progress.watch(p.baseline_seconds / self._scale)
             # A scaler may be adding a pod in this very moment; the fault wants a
             # system at rest, or nobody could tell what each of them did.
             with self._step("rest"):
                 self._progress.wait(
                     self._unrest, SETTLED_SECONDS, "the release rests before the fault"
                 )
+            self._be_at_ease()
         with self._step("fault"), guarded(fault, p.healed_seconds, self._progress.wait) as guard:
             guard.set_up()
             with self._phase(INJECT):
@@ -146,7 +149,7 @@ class Runner:
                 guard.hold()
                 guard.heal(p.healed_seconds)
         with self._phase(RECOVER):
-            self._progress.watch(p.recover_seconds)
+            self._progress.watch(p.recover_seconds / self._scale)
         self._versions.update(read_versions(self._cluster, self._deployments.objects(), "to"))
         with self._phase(SETTLE):
             self._settle()
@@ -194,6 +197,40 @@ class Runner:
         self._tell("healing the release")
         self._stage.release.upgrade(self._scenario.end_values(self._parameters))
         wait_for(self._health_now, INSTALL_SECONDS, "the healed release is healthy")
+
+    @contextlib.contextmanager
+    def _bearable_load(self) -> Iterator[None]:
+        """The first of the plan's shares of the load under which users are well served."""
+        why: str | None = None
+        for scale in self._parameters.load_scales:
+            if why is not None:
+                self._tell(f"users are not well served: {why}; trying {scale:g} of the load")
+                wait_for(self._health_now, SETTLED_SECONDS, "the release rests again")
+            self._scale = scale
+            self._load.scale(scale)
+            with self._fresh_load():
+                self._progress.watch(PROBE_SECONDS)
+                why = self._uneasy()
+                if why is None:
+                    yield
+                    return
+        raise SetupError(
+            f"users are not well served even before the fault: {why} at {self._scale:g} of the "
+            "load. Ask for less (--load-scale), give the machine to the drill alone, or raise "
+            "--max-baseline-p99-ms if this is what your users are used to"
+        )
+
+    def _be_at_ease(self) -> None:
+        try:
+            self._progress.wait(self._uneasy, EASE_SECONDS, "users are well served")
+        except FaultError as error:
+            raise SetupError(
+                f"the fault was not injected, there was no steady state: {error}; "
+                "ask for less load (--load-scale)"
+            ) from error
+
+    def _uneasy(self) -> str | None:
+        return uneasy(self._load.state(), self._parameters.max_baseline_p99_ms)
 
     @contextlib.contextmanager
     def _fresh_load(self) -> Iterator[None]:
@@ -269,6 +306,7 @@ class Runner:
             "versions": self._versions,
             "machine": {
                 **machine(),
+                "load_scale": self._scale,
                 **{f"busy_cores_{name}": busy for name, busy in self._busy.items()},
             },
         }

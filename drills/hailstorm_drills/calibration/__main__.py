@@ -32,6 +32,7 @@ from hailstorm_drills.cluster import Cluster, CommandError
 from hailstorm_drills.faults.base import FaultError, wait_for
 from hailstorm_drills.images import images_of
 from hailstorm_drills.lock import LockedError, locked
+from hailstorm_drills.runner import SetupError
 from hailstorm_operator import api
 
 EX_NO_KNEE: Final = 1
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.name, options.method, options.request, options.request_hex, descriptors
         )
         images, pull_policy = images_of(options.values or [str(DEMO_VALUES)], ("drills",))
-    except (MethodError, ValueError, OSError, yaml.YAMLError) as error:
+    except (MethodError, SetupError, ValueError, OSError, yaml.YAMLError) as error:
         print(f"calibrate: {error}", file=sys.stderr)
         return EX_USAGE
     try:

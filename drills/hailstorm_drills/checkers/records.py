@@ -76,6 +76,9 @@ def check_records(evidence: Evidence) -> Finding:
     for rollout in wanted:
         records = [r for r in evidence.records if _is_of(r, rollout)]
         name = f"{rollout.component} {rollout.template_hash}"
+        if not any(_target(record) == rollout.component for record in evidence.records):
+            doubts.append(f"nobody keeps records of {rollout.component}")
+            continue
         if len(records) != 1:
             wrong.append(f"{name} has {len(records)} records")
             continue
@@ -110,12 +113,16 @@ def _is_of(record: Mapping[str, Any], rollout: Rollout) -> bool:
     status = record.get("status", {})
     started = status.get("startedAt")
     return (
-        record["spec"]["targetRef"]["name"] == rollout.component
+        _target(record) == rollout.component
         and status.get("podTemplateHash") == rollout.template_hash
         and started is not None
         # The record is written before the first pod, by seconds at most.
         and -CLOCK_SECONDS <= rollout.first_pod - epoch(started) <= 2 * CLOCK_SECONDS
     )
+
+
+def _target(record: Mapping[str, Any]) -> str:
+    return str(record.get("spec", {}).get("targetRef", {}).get("name", ""))
 
 
 def _served(calls: Sequence[Call], lives: Sequence[PodLife]) -> "_Served":

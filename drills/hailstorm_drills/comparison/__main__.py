@@ -31,6 +31,7 @@ from hailstorm_drills.comparison.settings import ARM_TITLES, ARMS, SHAPES, Setti
 from hailstorm_drills.comparison.verdicts import Line, judge, ratios
 from hailstorm_drills.images import images_of
 from hailstorm_drills.lock import LockedError, locked
+from hailstorm_drills.runner import SetupError
 
 EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.UNKNOWN: 2}
 EX_SETUP: Final = 3
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         have = kept(folder, settings)
         arms = [] if options.judge_only else choose_arms(options.arms, have, options.fresh)
         images, pull_policy = images_of(options.values, ("drills", "envoy"))
-    except (ValueError, OSError, yaml.YAMLError) as error:
+    except (SetupError, ValueError, OSError, yaml.YAMLError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return EX_USAGE
     # A comparison that is told to end heals first, however it is told.

@@ -14,6 +14,7 @@ from hailstorm_drills.comparison.recording import LoadSeen, Recording, Recording
 from hailstorm_drills.comparison.settings import ARMS, CPU_HPA, IN_FLIGHT_HPA, OURS, Settings
 from hailstorm_drills.comparison.verdicts import judge, ratios
 from hailstorm_drills.images import images_of
+from hailstorm_drills.runner import SetupError
 
 START = 1_000.0
 SETTINGS = Settings(hold_seconds=30)
@@ -276,5 +277,5 @@ def test_images_of_merges_values(tmp_path):
     images, policy = images_of([str(first), str(second)], ("drills", "envoy"))
     assert images == {"drills": "r.example/d:2", "envoy": "r.example/e:x"}
     assert policy == "IfNotPresent"
-    with pytest.raises(ValueError, match=r"images\.drills"):
+    with pytest.raises(SetupError, match=r"images\.drills"):
         images_of([str(second)], ("drills",))
