@@ -39,6 +39,9 @@ HELD_ANNOTATION: Final = f"{GROUP}/held-by"
 # Beside it when the hold is minReadySeconds: what the field was before.
 MIN_READY_ANNOTATION: Final = f"{GROUP}/min-ready-seconds"
 
+# On a ServiceScaler: how its targetInFlight was measured, and for which images.
+CALIBRATION_ANNOTATION: Final = f"{GROUP}/calibration"
+
 # Kubernetes' own words that the operator reads.
 REVISION_ANNOTATION: Final = "deployment.kubernetes.io/revision"
 REVISION_HISTORY_ANNOTATION: Final = "deployment.kubernetes.io/revision-history"
@@ -106,6 +109,7 @@ CONDITION_SIGNAL: Final = "SignalFresh"
 CONDITION_PANICKING: Final = "Panicking"
 CONDITION_LIMITED: Final = "Limited"
 CONDITION_CONFLICT: Final = "Conflict"
+CONDITION_CALIBRATION: Final = "CalibrationStale"
 
 # Condition types of a RolloutRecord.
 CONDITION_CLOSED: Final = "Closed"
@@ -130,6 +134,11 @@ REASON_DEMAND_STEADY: Final = "DemandSteady"
 REASON_SCALED_UP: Final = "ScaledUp"
 REASON_SCALED_DOWN: Final = "ScaledDown"
 REASON_SCALED_BY_OTHER: Final = "ScaledByOther"
+REASON_CALIBRATED: Final = "ImageAsCalibrated"
+REASON_IMAGE_CHANGED: Final = "ImageChanged"
+REASON_TARGET_CHANGED: Final = "TargetInFlightChanged"
+REASON_NOT_CALIBRATED: Final = "NotCalibrated"
+REASON_CALIBRATION_BROKEN: Final = "CalibrationUnreadable"
 REASON_ROLLOUT_STARTED: Final = "RolloutStarted"
 REASON_ROLLOUT_COMPLETED: Final = "RolloutCompleted"
 REASON_ROLLOUT_FAILED: Final = "RolloutFailed"

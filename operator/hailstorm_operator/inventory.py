@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hailstorm_operator import api
+from hailstorm_operator.calibration import images_of
 from hailstorm_operator.targets import deployment_of_pod
 
 Json = Mapping[str, Any]
@@ -27,6 +28,7 @@ class DeploymentView:
     rollout_in_progress: bool
     replicas_set_by: str
     held_by: str = ""
+    images: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,7 @@ def view_deployment(body: Json) -> DeploymentView:
         rollout_in_progress=_is_rolling(status, total),
         replicas_set_by=_replicas_manager(metadata.get("managedFields") or []),
         held_by=(metadata.get("annotations") or {}).get(api.HELD_ANNOTATION, "").split("/")[0],
+        images=tuple(sorted(images_of(body).items())),
     )
 
 
