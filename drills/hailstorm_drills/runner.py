@@ -195,7 +195,7 @@ class Runner:
         if not self._stage.settings or not self._was_upgraded:
             return
         self._tell("healing the release")
-        self._stage.release.upgrade(self._scenario.end_values(self._parameters))
+        self._stage.release.upgrade(self._scenario.left_with(self._parameters))
         wait_for(self._health_now, INSTALL_SECONDS, "the healed release is healthy")
 
     @contextlib.contextmanager

@@ -29,7 +29,6 @@ class Shot:
     calls: Sequence[Mapping[str, Any]]
     # Whether another pod was ready, and known to every Envoy, all the while.
     had_second: bool
-    gone_at: float | None = None
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,10 @@ class DrainTest:
         try:
             with self._scene():
                 wait_for(
-                    lambda: self._unfit(pods, deployments), SETTLED_SECONDS, "the release is whole"
+                    lambda: self._unfit(pods, deployments),
+                    SETTLED_SECONDS,
+                    "the release is whole",
+                    sleep=_slow,
                 )
                 self.propagation = propagation_of(deployments.objects(), w.component)
                 for number in range(1, w.pods + 1):
@@ -88,7 +91,7 @@ class DrainTest:
                         lambda: self._unfit(pods, deployments),
                         SETTLED_SECONDS,
                         f"all is whole before pod {number}",
-                        sleep=lambda _: time.sleep(1.0),
+                        sleep=_slow,
                     )
                     shot = self._shoot(pods)
                     self.shots.append(shot)
