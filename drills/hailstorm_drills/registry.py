@@ -87,6 +87,8 @@ def scenarios() -> dict[str, Scenario]:
     """All drills by name."""
     # Scenario modules import this one for the type.
     from hailstorm_drills.scenarios import (
+        aa,
+        bad_deploy,
         losing_pods,
         operator_kill,
         rolling_deploy,
@@ -103,5 +105,7 @@ def scenarios() -> dict[str, Scenario]:
         losing_pods.DRAIN_NODE,
         losing_pods.KILL_POD,
         operator_kill.SCENARIO,
+        *bad_deploy.SCENARIOS,
+        aa.SCENARIO,
     )
     return {scenario.name: scenario for scenario in every}
