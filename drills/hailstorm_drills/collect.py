@@ -108,7 +108,7 @@ def is_open(record: Mapping[str, Any]) -> bool:
     """Whether the record still lacks its end or its traffic."""
     outcome = record.get("status", {}).get("outcome", api.OUTCOME_PROGRESSING)
     traffic = record["metadata"].get("labels", {}).get(api.TRAFFIC_LABEL)
-    return outcome == api.OUTCOME_PROGRESSING or traffic == api.TRAFFIC_PENDING
+    return bool(outcome == api.OUTCOME_PROGRESSING or traffic == api.TRAFFIC_PENDING)
 
 
 def since_then(records: Iterable[Mapping[str, Any]], since: float) -> list[Mapping[str, Any]]:
