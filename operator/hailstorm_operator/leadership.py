@@ -202,6 +202,16 @@ class Leadership:
         await self._write(self._spec(), str(lease["metadata"]["resourceVersion"]))
         self._renewed_at = asked_at
 
+    async def renew_at_last(self) -> None:
+        """Renew, asking again until that succeeds. Raises LostError."""
+        while True:
+            try:
+                return await self.renew()
+            except ClusterError as error:
+                metrics.API_ERRORS.labels("leadership").inc()
+                logger.warning("the Lease %s is not renewed: %s", LEASE_NAME, error)
+            await asyncio.sleep(RETRY_SECONDS)
+
     async def release(self) -> None:
         """Let the next one lead at once. Not being able to costs it a wait, no more."""
         if self._lost or self._renewed_at is None:

@@ -21,7 +21,6 @@ from aiohttp import web
 
 from hailstorm_operator.archive import Archive
 from hailstorm_operator.cluster import Cluster, ClusterError, connect
-from hailstorm_operator.edge import open_session
 from hailstorm_operator.handlers import Parts, register_activities, register_handlers
 from hailstorm_operator.http_server import serve_http
 from hailstorm_operator.inventory import Inventory
@@ -34,6 +33,7 @@ from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.roster import Roster
 from hailstorm_operator.settings import Settings, SettingsError, read_settings
 from hailstorm_operator.settler import Settler
+from hailstorm_operator.sources import open_session
 from hailstorm_operator.tallies import TalliesReader
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Process:
 
         async def beat() -> None:
             try:
-                await leadership.renew()
+                await leadership.renew_at_last()
             except LostError as error:
                 logger.error("%s: this operator ends, and stands by after its restart", error)
                 self.lost.set()

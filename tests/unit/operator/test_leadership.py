@@ -209,6 +209,24 @@ async def test_api_server_that_is_away_fences_and_the_same_one_goes_on(server: S
     assert first.may_write()
 
 
+async def test_failed_renewal_is_repeated_soon_and_not_a_beat_later(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = server.candidate(FIRST)
+    await first.acquire()
+    server.away = True
+    server.now += BEAT
+
+    async def nap(seconds: float) -> None:
+        server.now += seconds
+        server.away = server.now < 1000 + HOLD - 2
+
+    monkeypatch.setattr("hailstorm_operator.leadership.asyncio.sleep", nap)
+    await first.renew_at_last()
+    assert server.now < 1000 + HOLD
+    assert first.may_write()
+
+
 async def test_leader_that_was_overtaken_never_writes_again(server: Server) -> None:
     first, second = server.candidate(FIRST), server.candidate(SECOND)
     await first.acquire()
