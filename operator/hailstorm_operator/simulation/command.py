@@ -107,7 +107,16 @@ def policies(
 
 def table(cards: Sequence[Scorecard]) -> str:
     """The scorecard as text."""
-    head = ("policy", "s short", "over SLO", "failed", "pod-seconds", "flaps", "writes", "most pods")
+    head = (
+        "policy",
+        "s short",
+        "over SLO",
+        "failed",
+        "pod-seconds",
+        "flaps",
+        "writes",
+        "most pods",
+    )
     rows = [head] + [
         (
             card.policy,
@@ -186,7 +195,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--startup", type=float, default=PodModel.startup_seconds, help="seconds to ready")
     add("--target-in-flight", type=float, help="calls in flight at a pod's knee; else the model's")
     add("--utilisation", type=float, default=specs.DEFAULT_UTILISATION)
-    add("--cpu-target", type=float, default=CPU_TARGET, help="share of the limit, of the HPA on CPU")
+    add(
+        "--cpu-target", type=float, default=CPU_TARGET, help="share of the limit, of the HPA on CPU"
+    )
     add("--fast-window", type=float, default=specs.DEFAULT_FAST_WINDOW_SECONDS)
     add("--stable-window", type=float, default=specs.DEFAULT_STABLE_WINDOW_SECONDS)
     add("--scale-down-window", type=float, default=specs.DEFAULT_SCALE_DOWN_WINDOW_SECONDS)

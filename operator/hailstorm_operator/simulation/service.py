@@ -16,6 +16,7 @@ from typing import Final
 # Longer queues than that have no probability left below full use.
 LONGEST: Final = 12
 
+
 @dataclass(frozen=True)
 class PodModel:
     """
