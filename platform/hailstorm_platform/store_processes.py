@@ -9,7 +9,6 @@ comes back is what many tests are about.
 
 import contextlib
 import os
-import pwd
 import random
 import shutil
 import signal
@@ -17,10 +16,18 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from hailstorm_platform.child_processes import (
+    as_user,
+    children_of,
+    is_alive,
+    state_of,
+    unprivileged_user,
+)
 
 # Both start within 0.2 s on an idle machine; the rest is for a busy one.
 START_SECONDS: Final = 30.0
@@ -178,7 +185,7 @@ class PostgresServer:
         self._data = self._folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         # Postgres refuses to run as root.
-        self._owner = _unprivileged_user() if os.geteuid() == 0 else None
+        self._owner = unprivileged_user() if os.geteuid() == 0 else None
         if self._owner is not None:
             os.chown(self._folder, self._owner, -1)
 
@@ -215,10 +222,9 @@ class PostgresServer:
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                (postgres_program("postgres"), "-D", self._data, *flags),
+                as_user(self._owner, postgres_program("postgres"), "-D", str(self._data), *flags),
                 stdout=log,
                 stderr=log,
-                user=self._owner,
                 cwd=self._folder,
                 start_new_session=True,
             )
@@ -228,17 +234,16 @@ class PostgresServer:
         """End it and its children at once, and wait until they are gone."""
         if self._process is not None:
             # One that outlives the server holds on to its shared memory, and the
-            # next start is refused. Stopped, it cannot start one that we do not see.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGSTOP)
-            backends = tuple(_children(self._process.pid))
+            # next start is refused. A server that stands still makes no more of them.
+            backends = self._stop_forking()
             self._signal_group(signal.SIGKILL)
             self._process.wait()
-            wait_until(lambda: not any(map(_is_alive, backends)), "postgres is gone")
+            wait_until(lambda: not any(map(is_alive, backends)), "postgres is gone")
             self._process = None
 
     def freeze(self) -> None:
         """Stop it and its children from running; connections stay open."""
+        self._stop_forking()
         self._signal_group(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -250,10 +255,19 @@ class PostgresServer:
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _stop_forking(self) -> tuple[int, ...]:
+        """Stop the server itself; the children that it has, and to which none is added."""
+        pid = self.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+        # The signal is sent at once and obeyed when a fork under way is over.
+        wait_until(lambda: state_of(pid) in "TZ", "postgres stands still")
+        return tuple(children_of(pid))
+
     def _signal_group(self, number: signal.Signals) -> None:
         assert self._process is not None, "postgres is not running"
         # Each backend is a process, and each made a session of its own.
-        for pid in (self._process.pid, *_children(self._process.pid)):
+        for pid in (self._process.pid, *children_of(self._process.pid)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
@@ -261,21 +275,21 @@ class PostgresServer:
         secret = self._folder / "password"
         secret.write_text(self.password)
         secret.chmod(0o644)
+        arguments = ("-D", str(self._data), "-U", self.user, "-E", "UTF8", "--locale=C")
+        secured = ("--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync")
         subprocess.run(
-            (
-                *(postgres_program("initdb"), "-D", self._data, "-U", self.user),
-                *("--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync", "-E", "UTF8"),
-                *("--locale=C",),
-            ),
+            as_user(self._owner, postgres_program("initdb"), *arguments, *secured),
             check=True,
             capture_output=True,
-            user=self._owner,
             cwd=self._folder,
         )
 
     def _is_ready(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
-            raise AssertionError((self._folder / "log").read_text()[-2000:])
+        assert self._process is not None, "postgres is not running"
+        code = self._process.poll()
+        if code is not None:
+            said = (self._folder / "log").read_text()[-2000:]
+            raise AssertionError(f"postgres ended with {code} before it was ready:\n{said}")
         arguments = ("-h", self.host, "-p", str(self.port), "-q", "-t", "1")
         return subprocess.run((postgres_program("pg_isready"), *arguments)).returncode == 0
 
@@ -291,24 +305,3 @@ def postgres_program(name: str) -> str:
     if found is None:
         raise RuntimeError(f"no {name}; install the package postgresql")
     return found
-
-
-def _unprivileged_user() -> int:
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name).pw_uid
-    raise RuntimeError("postgres does not run as root, and there is no user to run it as")
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
-    except OSError:
-        return False
-    # Dead, and not yet asked for its exit code by whoever inherited it.
-    return state != "Z"
-
-
-def _children(pid: int) -> Iterator[int]:
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        yield from (int(child) for child in task.read_text().split())
