@@ -68,5 +68,5 @@ def read_record(record: str) -> tuple[Known, tuple[int, str] | None]:
 
 def _fix(fields: list[str], availability: Availability) -> Fix:
     driver_id, latitude, longitude, observed_ms, sequence = fields
-    numbers = int(sequence), float(latitude), float(longitude), int(observed_ms)
-    return new(Fix, (driver_id, *numbers, availability))
+    position = float(latitude), float(longitude), int(observed_ms)
+    return new(Fix, (driver_id, int(sequence), *position, availability))

@@ -125,8 +125,19 @@ def _pings(positions: Any) -> list[Ping]:
         observed_ms = None
         if 0 < seconds <= _MAX_SECONDS and 0 <= nanos < _NANOSECONDS:
             observed_ms = seconds * 1000 + nanos // 1_000_000
-        fields = (position.driver_id, position.sequence, latitude, longitude, observed_ms)
-        pings.append(new(Ping, (*fields, position.availability)))
+        pings.append(
+            new(
+                Ping,
+                (
+                    position.driver_id,
+                    position.sequence,
+                    latitude,
+                    longitude,
+                    observed_ms,
+                    position.availability,
+                ),
+            )
+        )
     return pings
 
 

@@ -199,17 +199,17 @@ class _Places(dict[int, _Place]):
     def __init__(self, city_id: str) -> None:
         super().__init__()
         self._city_id = city_id
-        # By parent: its keys, its lines of removals and of additions.
-        self._parents: dict[int, tuple[list[str], list[str], list[str]]] = {}
+        # By parent: its tag, its keys, its lines of removals and of additions.
+        self._parents: dict[int, tuple[str, list[str], list[str], list[str]]] = {}
 
     def __missing__(self, cell: int) -> _Place:
         parent = parent_of(cell)
         mine = self._parents.get(parent)
         if mine is None:
-            live = keys.live_cells(keys.index_tag(self._city_id, parent))
-            mine = self._parents[parent] = ([live], [], [])
-        names, removals, additions = mine
-        names.append(keys.cell_drivers(keys.index_tag(self._city_id, parent), cell))
+            tag = keys.index_tag(self._city_id, parent)
+            mine = self._parents[parent] = (tag, [keys.live_cells(tag)], [], [])
+        tag, names, removals, additions = mine
+        names.append(keys.cell_drivers(tag, cell))
         # Lua counts from 1, so this is the key's place.
         place = self[cell] = (f"{len(names)} ", removals, additions)
         return place
@@ -218,5 +218,5 @@ class _Places(dict[int, _Place]):
         """One for each parent."""
         return [
             _UPDATE.call(names, (oldest_ms, expiry_ms, "\n".join(removals), "\n".join(additions)))
-            for names, removals, additions in self._parents.values()
+            for _, names, removals, additions in self._parents.values()
         ]
