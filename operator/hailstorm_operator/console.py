@@ -4,20 +4,23 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hailstorm_operator import replay
+from hailstorm_operator import replay, scaler_console
+from hailstorm_operator.simulation import command as simulation
 
-COMMANDS: Final[dict[tuple[str, str], Callable[[Sequence[str]], int]]] = {
+COMMANDS: Final[dict[tuple[str, ...], Callable[[Sequence[str]], int]]] = {
     ("rollout", "replay"): replay.main,
+    ("scaler", "explain"): scaler_console.explain_main,
+    ("scaler", "replay"): scaler_console.replay_main,
+    ("simulate",): simulation.main,
 }
 USAGE_EXIT: Final = 64
 
 
 def main() -> int:
     """Exit code of the command; 64 when there is no such command."""
-    noun, verb, *_ = [*sys.argv[1:], "", ""]
-    command = COMMANDS.get((noun, verb))
-    if command is None:
-        known = ", ".join(f"hailstorm {' '.join(words)}" for words in COMMANDS)
-        print(f"there is {known}; each takes --help", file=sys.stderr)
-        return USAGE_EXIT
-    return command(sys.argv[3:])
+    for words, command in COMMANDS.items():
+        if tuple(sys.argv[1 : 1 + len(words)]) == words:
+            return command(sys.argv[1 + len(words) :])
+    known = ", ".join(f"hailstorm {' '.join(words)}" for words in COMMANDS)
+    print(f"there is {known}; each takes --help", file=sys.stderr)
+    return USAGE_EXIT

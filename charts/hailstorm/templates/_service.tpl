@@ -134,6 +134,14 @@ spec:
     edge: {cluster: {{ .component }}, service: edge-headless, port: 9902}
   targetInFlight: {{ $bounds.targetInFlight }}
   utilisation: {{ .root.Values.scaler.utilisation }}
+  {{- if and (eq .component "trip") (eq .root.Values.postgres.external.host "") }}
+  {{- $each := add (int (((.root.Values.trip.settings).postgres).poolMax | default 0)) 1 }}
+  # A pod holds its pool and a relay's connection; reserved are a rollout's surge, migrations and people.
+  connectionBudget:
+    connectionsPerPod: {{ $each }}
+    max: {{ .root.Values.postgres.maxConnections }}
+    reserved: {{ add (mul $each (int .root.Values.rollout.maxSurge)) 10 }}
+  {{- end }}
   behavior:
     {{- toYaml .root.Values.scaler.behavior | nindent 4 }}
 {{- end }}
