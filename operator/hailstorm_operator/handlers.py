@@ -53,6 +53,7 @@ def register_handlers(registry: kopf.OperatorRegistry, parts: Parts) -> None:
     @kopf.on.event("", "v1", "pods", registry=registry)
     async def see_pod(event: Any, **_: Any) -> None:
         body, kind = counted("Pod", event)
+        parts.inventory.pods.show(body, deleted=kind == "DELETED")
         if parts.ledger is not None:
             parts.ledger.show_pod(body, kind)
 
@@ -65,6 +66,7 @@ def register_handlers(registry: kopf.OperatorRegistry, parts: Parts) -> None:
     @kopf.on.event(api.GROUP, api.VERSION, api.POLICY_PLURAL, registry=registry)
     async def see_policy(event: Any, **_: Any) -> None:
         body, kind = counted(api.POLICY_KIND, event)
+        parts.inventory.show_policy(body, deleted=kind == "DELETED")
         if parts.policies is not None:
             await parts.policies.show_policy(body, deleted=kind == "DELETED")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hailstorm_operator import api
+from hailstorm_operator.pod_views import FollowedPods
 
 Json = Mapping[str, Any]
 Key = tuple[str, str]
@@ -26,6 +27,8 @@ class DeploymentView:
     rollout_in_progress: bool
     replicas_set_by: str
     held_by: str = ""
+    generation: int = 0
+    available: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Inventory:
     slices: dict[Key, dict[str, list[EdgePod]]] = field(default_factory=dict)
     autoscalers: dict[Key, str] = field(default_factory=dict)
     scalers: dict[Key, ScalerView] = field(default_factory=dict)
+    pods: FollowedPods = field(default_factory=FollowedPods)
+    judged: dict[Key, str] = field(default_factory=dict)
 
     def show_deployment(self, body: Json, *, deleted: bool = False) -> None:
         """Take the newest state of a Deployment."""
@@ -95,6 +100,20 @@ class Inventory:
         for body in bodies:
             self.show_autoscaler(body)
 
+    def show_policy(self, body: Json, *, deleted: bool = False) -> None:
+        """Take the newest state of a RolloutPolicy: which Deployment it judges just now, if any."""
+        memory = (body.get("status") or {}).get("memory") or {}
+        if deleted or not memory.get("rollout"):
+            self.judged.pop(_key(body), None)
+        else:
+            self.judged[_key(body)] = str(body["spec"]["targetRef"]["name"])
+
+    def is_judged(self, namespace: str, target: str) -> bool:
+        """Whether a RolloutPolicy still looks at a rollout of the target, the watch after it too."""
+        return any(
+            place == namespace and judged == target for (place, _), judged in self.judged.items()
+        )
+
     def edge_pods(self, namespace: str, service: str) -> list[EdgePod] | None:
         """Addresses behind a Service, or None when nothing is known of it yet."""
         slices = self.slices.get((namespace, service))
@@ -135,6 +154,8 @@ def view_deployment(body: Json) -> DeploymentView:
         ready=int(status.get("readyReplicas", 0)),
         rollout_in_progress=_is_rolling(status, total),
         replicas_set_by=_replicas_manager(metadata.get("managedFields") or []),
+        generation=int(metadata.get("generation", 0)),
+        available=int(status.get("availableReplicas", 0)),
         held_by=(metadata.get("annotations") or {}).get(api.HELD_ANNOTATION, "").split("/")[0],
     )
 

@@ -21,6 +21,9 @@ DEFAULT_MAX_PODS_IN_CREATION: Final = 4
 DEFAULT_TOLERANCE: Final = 0.1
 # The edge chart's stats listener.
 DEFAULT_EDGE_PORT: Final = 9902
+# Who leaves when the target shrinks.
+VICTIM_LEAST_BUSY: Final = "LeastBusy"
+VICTIM_KUBERNETES: Final = "Kubernetes"
 
 
 class SpecError(ValueError):
@@ -63,6 +66,15 @@ class Behavior:
     stable_window_seconds: float = DEFAULT_STABLE_WINDOW_SECONDS
     max_pods_in_creation: int = DEFAULT_MAX_PODS_IN_CREATION
     tolerance: float = DEFAULT_TOLERANCE
+    chooses_victims: bool = True
+
+
+@dataclass(frozen=True)
+class SparesSpec:
+    """How many warm spares, and the Service they go into; "" where its selector tells."""
+
+    count: int = 0
+    service: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,7 @@ class ScalerSpec:
     target_in_flight: float
     utilisation: float
     behavior: Behavior
+    spares: SparesSpec = SparesSpec()
 
     @property
     def in_flight_per_pod(self) -> float:
@@ -132,8 +145,26 @@ def parse_scaler_spec(spec: Mapping[str, Any]) -> ScalerSpec:
                 behavior, "spec.behavior", "maxPodsInCreation", 1, DEFAULT_MAX_PODS_IN_CREATION
             ),
             tolerance=number(behavior, "spec.behavior", "tolerance", 0, 1, DEFAULT_TOLERANCE),
+            chooses_victims=_chooses_victims(behavior.get("scaleDown") or {}),
         ),
+        spares=_spares(spec.get("spares") or {}),
     )
+
+
+def _spares(spares: Mapping[str, Any]) -> SparesSpec:
+    service = spares.get("service") or ""
+    return SparesSpec(whole(spares, "spec.spares", "count", 0, 0), str(service))
+
+
+def _chooses_victims(scale_down: Mapping[str, Any]) -> bool:
+    victim = scale_down.get("victim", VICTIM_LEAST_BUSY)
+    if victim not in (VICTIM_LEAST_BUSY, VICTIM_KUBERNETES):
+        raise SpecError(
+            "spec.behavior.scaleDown.victim",
+            f"{victim!r} is not known",
+            f"Write {VICTIM_LEAST_BUSY} or {VICTIM_KUBERNETES}",
+        )
+    return bool(victim == VICTIM_LEAST_BUSY)
 
 
 def _edge_signal(signal: Mapping[str, Any]) -> EdgeSignal:
