@@ -28,7 +28,7 @@ Json = dict[str, Any]
 # Above the worst answer of a busy API server on two cores, below a probe's patience.
 REQUEST_TIMEOUT_SECONDS: Final = 5
 MERGE_PATCH: Final = "application/merge-patch+json"
-COMPONENT: Final = "hailstorm-operator"
+COMPONENT: Final = api.FIELD_MANAGER
 CUSTOM: Final = f"/apis/{api.GROUP}/{api.VERSION}"
 # The kubelet sets it in every container.
 IN_CLUSTER_VARIABLE: Final = "KUBERNETES_SERVICE_HOST"
@@ -108,7 +108,9 @@ class Cluster:
     async def set_replicas(self, namespace: str, name: str, replicas: int) -> None:
         """Write the number of replicas through /scale. Repeatable."""
         path = f"{_apps(namespace, 'deployments', name)}/scale"
-        await self._call("PATCH", path, body={"spec": {"replicas": replicas}})
+        # By name, so that a count set by somebody else can be told from our own.
+        query = [("fieldManager", COMPONENT)]
+        await self._call("PATCH", path, query=query, body={"spec": {"replicas": replicas}})
 
     async def patch_deployment(self, namespace: str, name: str, patch: Json) -> Json:
         """

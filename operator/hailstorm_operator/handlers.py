@@ -53,7 +53,7 @@ def register_handlers(registry: kopf.OperatorRegistry, parts: Parts) -> None:
     @kopf.on.event("", "v1", "pods", registry=registry)
     async def see_pod(event: Any, **_: Any) -> None:
         body, kind = counted("Pod", event)
-        parts.inventory.pods.show(body, deleted=kind == "DELETED")
+        parts.inventory.show_pod(body, deleted=kind == "DELETED")
         if parts.ledger is not None:
             parts.ledger.show_pod(body, kind)
 

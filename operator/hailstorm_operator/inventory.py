@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hailstorm_operator import api
-from hailstorm_operator.pod_views import FollowedPods
+from hailstorm_operator.pod_views import PodView, PodViews
 
 Json = Mapping[str, Any]
 Key = tuple[str, str]
@@ -56,7 +56,7 @@ class Inventory:
     slices: dict[Key, dict[str, list[EdgePod]]] = field(default_factory=dict)
     autoscalers: dict[Key, str] = field(default_factory=dict)
     scalers: dict[Key, ScalerView] = field(default_factory=dict)
-    pods: FollowedPods = field(default_factory=FollowedPods)
+    pods: PodViews = field(default_factory=PodViews)
     judged: dict[Key, str] = field(default_factory=dict)
 
     def show_deployment(self, body: Json, *, deleted: bool = False) -> None:
@@ -113,6 +113,18 @@ class Inventory:
         return any(
             place == namespace and judged == target for (place, _), judged in self.judged.items()
         )
+
+    def show_pod(self, body: Json, *, deleted: bool = False) -> None:
+        """Take the newest state of a pod; those of no Deployment are not kept."""
+        self.pods.show(body, deleted=deleted)
+
+    def replace_pods(self, namespace: str, deployment: str, bodies: Iterable[Json]) -> None:
+        """Take a full listing of a Deployment's pods."""
+        self.pods.replace((namespace, deployment), bodies)
+
+    def pods_of(self, namespace: str, deployment: str) -> list[PodView]:
+        """Pods of a Deployment that have an address."""
+        return [pod for pod in self.pods.of((namespace, deployment)) if pod.address]
 
     def edge_pods(self, namespace: str, service: str) -> list[EdgePod] | None:
         """Addresses behind a Service, or None when nothing is known of it yet."""

@@ -22,7 +22,6 @@ from aiohttp import web
 
 from hailstorm_operator.archive import Archive
 from hailstorm_operator.cluster import Cluster, ClusterError, connect
-from hailstorm_operator.edge import open_session
 from hailstorm_operator.handlers import (
     LEASE_NAME,
     Parts,
@@ -39,6 +38,7 @@ from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.roster import Roster
 from hailstorm_operator.settings import Settings, SettingsError, read_settings
 from hailstorm_operator.settler import Settler
+from hailstorm_operator.sources import open_session
 from hailstorm_operator.tallies import TalliesReader
 
 logger = logging.getLogger(__name__)

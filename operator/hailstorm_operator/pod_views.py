@@ -1,8 +1,8 @@
 """
-Pods of the Deployments that are scaled, as the watch shows them.
+Pods of Deployments, cut down to what asking, labelling and choosing them needs.
 
-Only pods of Deployments that somebody follows are kept: in a cluster of
-thousands the scaler needs those of its targets and of their spares.
+Our own writes land here before the watch tells of them, so an event that is
+older than what is known is passed over.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,43 +34,35 @@ class PodView:
 
 
 @dataclass
-class FollowedPods:
+class PodViews:
     """Views by Deployment and name. Fed by watch events, our own writes, and listings."""
 
     _pods: dict[Key, dict[str, PodView]] = field(default_factory=dict)
 
-    def follow(self, key: Key) -> None:
-        """Keep the pods of a Deployment from now on; the present ones come by `replace`."""
-        self._pods.setdefault(key, {})
-
-    def forget(self, key: Key) -> None:
-        """Keep them no longer."""
-        self._pods.pop(key, None)
-
     def show(self, body: Json, *, deleted: bool = False) -> None:
-        """Take the newest state of a pod; older than what is known it is passed over."""
+        """Take the newest state of a pod; those of no Deployment are not kept."""
         name = deployment_of_pod(body)
-        pods = self._pods.get((body["metadata"]["namespace"], name)) if name else None
-        if pods is None:
+        if name is None:
             return
-        view = view_pod(body)
+        key, view = (body["metadata"]["namespace"], name), view_pod(body)
+        pods = self._pods.setdefault(key, {})
         known = pods.get(view.name)
-        # The watch may still tell of the time before our own write.
         if known is not None and view.version < known.version:
             return
-        if deleted:
-            pods.pop(view.name, None)
-        else:
+        if not deleted:
             pods[view.name] = view
+            return
+        pods.pop(view.name, None)
+        if not pods:
+            del self._pods[key]
 
     def replace(self, key: Key, bodies: Iterable[Json]) -> None:
         """Take a full listing; pods of other Deployments in it are left out."""
-        if key in self._pods:
-            self._pods[key] = {
-                body["metadata"]["name"]: view_pod(body)
-                for body in bodies
-                if deployment_of_pod(body) == key[1]
-            }
+        self._pods[key] = {
+            body["metadata"]["name"]: view_pod(body)
+            for body in bodies
+            if deployment_of_pod(body) == key[1]
+        }
 
     def of(self, key: Key) -> list[PodView]:
         """Pods of a Deployment, by name."""

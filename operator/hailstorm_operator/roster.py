@@ -79,23 +79,12 @@ class Roster:
                 continue
             await self.show_scaler(body)
             if loop is not None:
-                await self._resync_loop(loop)
+                await loop.resync()
 
     async def stop(self) -> None:
         """End every loop; what serves goes on serving."""
         for key in list(self._loops):
             await self._end(key)
-
-    async def _resync_loop(self, loop: ScalerLoop) -> None:
-        service, target = loop.spec.signal.service, (loop.namespace, loop.spec.target.name)
-        slices = await self._cluster.list_endpoint_slices(loop.edge_namespace, service)
-        self._inventory.replace_slices(loop.edge_namespace, service, slices)
-        autoscalers = await self._cluster.list_autoscalers(loop.namespace)
-        self._inventory.replace_autoscalers(loop.namespace, autoscalers)
-        try:
-            self._inventory.show_deployment(await self._cluster.get_deployment(*target))
-        except NotFoundError:
-            self._inventory.deployments.pop(target, None)
 
     async def _end(self, key: Key) -> None:
         known = self._loops.pop(key, None)

@@ -1,5 +1,5 @@
 """
-The loop of one ServiceScaler: ask the edge, decide, write, tell.
+The loop of one ServiceScaler: ask the signal's sources, decide, write, tell.
 
 The loop keeps nothing that a restart must not lose: the decider starts in panic
 and so shrinks nothing until it has seen a stable window again. A tick that fails
@@ -19,19 +19,13 @@ import aiohttp
 from hailstorm_operator import api, metrics, scaler_status
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.conditions import Condition
-from hailstorm_operator.edge import EdgeReader
-from hailstorm_operator.inventory import DeploymentView, EdgePod, Inventory
-from hailstorm_operator.scaling import (
-    Capacity,
-    Decision,
-    Demand,
-    Inputs,
-    Rules,
-    decide_scale,
-    explain,
-    first_memory,
-)
-from hailstorm_operator.signals import Reading, Source, combine
+from hailstorm_operator.explanations import explain
+from hailstorm_operator.inventory import DeploymentView, Inventory
+from hailstorm_operator.scaler_rules import demand_of, rules_of
+from hailstorm_operator.scaling import Decision, decide_scale
+from hailstorm_operator.scaling_inputs import Capacity, Inputs, first_memory
+from hailstorm_operator.signal_reader import SignalReader
+from hailstorm_operator.signals import Reading
 from hailstorm_operator.specs import ScalerSpec
 from hailstorm_operator.windows import SignalWindows
 
@@ -62,9 +56,13 @@ class ScalerLoop:
         self._cluster = cluster
         self._inventory = inventory
         self._poll_seconds = poll_seconds
-        self._reader = EdgeReader(session, spec.signal.cluster, spec.signal.port)
+        self._signal = SignalReader(self.namespace, spec, cluster, inventory, session)
         behavior = spec.behavior
-        self._windows = SignalWindows(behavior.fast_window_seconds, behavior.stable_window_seconds)
+        self._windows = SignalWindows(
+            behavior.fast_window_seconds,
+            behavior.stable_window_seconds,
+            behavior.scale_down_window_seconds,
+        )
         self._memory = first_memory(time.time())
         self._kept: Decision | None = None
         self._own_write: tuple[int, int, float] | None = None
@@ -72,11 +70,6 @@ class ScalerLoop:
         self._written: dict[str, Any] | None = None
         self._written_at = 0.0
         self._retry_at = 0.0
-
-    @property
-    def edge_namespace(self) -> str:
-        """Where the edge's Service lies."""
-        return self.spec.signal.namespace or self.namespace
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -94,16 +87,31 @@ class ScalerLoop:
                 spent = time.monotonic() - started
                 await asyncio.sleep(max(0.05, self._poll_seconds - spent))
         finally:
-            await self._reader.close()
+            await self._signal.close()
             for gauge in (metrics.IN_FLIGHT, metrics.DESIRED, metrics.READY):
                 gauge.remove(*labels)
 
+    async def resync(self) -> None:
+        """Read again what the loop rests on, since a watch can die without a sound."""
+        key = (self.namespace, self.spec.target.name)
+        autoscalers = await self._cluster.list_autoscalers(self.namespace)
+        self._inventory.replace_autoscalers(self.namespace, autoscalers)
+        try:
+            deployment = await self._cluster.get_deployment(*key)
+        except NotFoundError:
+            self._inventory.deployments.pop(key, None)
+            deployment = None
+        else:
+            self._inventory.show_deployment(deployment)
+        await self._signal.resync(deployment)
+
     async def _tick(self) -> None:
         started = time.monotonic()
-        pods = await self._edge_pods()
-        await self._reader.poll(pods)
+        sources = await self._signal.ask()
         now = time.time()
-        reading = self._read(pods, now)
+        reading = self._signal.read(sources, now)
+        if reading.in_flight is not None:
+            self._windows.add(now, reading.in_flight + reading.shed_in_flight)
         view = await self._target()
         if view is None:
             await self._tell_missing()
@@ -117,17 +125,10 @@ class ScalerLoop:
             await self._post(api.REASON_SCALED_BY_OTHER, text)
         # Only now: a write that failed must be decided again.
         self._memory = decision.memory
+        if decision.planned is not None:
+            self._windows.plan(now, decision.planned)
         self._measure(decision, reading)
         await self._tell(decision, reading, conflict)
-
-    async def _edge_pods(self) -> list[EdgePod]:
-        signal = self.spec.signal
-        pods = self._inventory.edge_pods(self.edge_namespace, signal.service)
-        if pods is None:
-            found = await self._cluster.list_endpoint_slices(self.edge_namespace, signal.service)
-            self._inventory.replace_slices(self.edge_namespace, signal.service, found)
-            pods = self._inventory.edge_pods(self.edge_namespace, signal.service) or []
-        return pods
 
     async def _target(self) -> DeploymentView | None:
         key = (self.namespace, self.spec.target.name)
@@ -146,23 +147,6 @@ class ScalerLoop:
             self._own_write = None
         return view
 
-    def _read(self, pods: list[EdgePod], now: float) -> Reading:
-        by_address = {pod.address: pod.name for pod in pods}
-        reading = combine(
-            [Source(pod.address, optional=not pod.ready) for pod in pods], self._reader.samples, now
-        )
-        if reading.in_flight is not None:
-            self._windows.add(now, reading.in_flight)
-        return Reading(
-            reading.in_flight,
-            reading.state,
-            {by_address[address]: value for address, value in reading.answered.items()},
-            tuple(
-                f"{by_address[address]} ({self._reader.errors.get(address, 'no answer yet')})"
-                for address in reading.missing
-            ),
-        )
-
     def _inputs(
         self,
         now: float,
@@ -170,28 +154,17 @@ class ScalerLoop:
         view: DeploymentView,
         conflict: tuple[str, str] | None,
     ) -> Inputs:
-        spec, known = self.spec, reading.state != "stale"
         return Inputs(
             now=now,
-            rules=Rules(
-                min_replicas=spec.min_replicas,
-                max_replicas=spec.max_replicas,
-                in_flight_per_pod=spec.in_flight_per_pod,
-                tolerance=spec.behavior.tolerance,
-                max_pods_in_creation=spec.behavior.max_pods_in_creation,
-                stable_window_seconds=spec.behavior.stable_window_seconds,
-            ),
-            demand=Demand(
-                fast=self._windows.fast(now) if known else None,
-                stable=self._windows.stable(now) if known else None,
-                peak=self._windows.peak(now) if known else None,
-                state=reading.state,
-            ),
+            rules=rules_of(self.spec, measured_startup_seconds=0.0),
+            demand=demand_of(self._windows, reading, now),
             capacity=Capacity(
                 replicas=view.replicas,
                 ready=view.ready,
-                rollout_in_progress=view.rollout_in_progress,
+                # A release that a RolloutPolicy still watches may be undone: its pods stay.
+                rollout_in_progress=view.rollout_in_progress or bool(view.held_by),
                 conflict=conflict[0] if conflict else "",
+                set_by=view.replicas_set_by,
             ),
             memory=self._memory,
         )

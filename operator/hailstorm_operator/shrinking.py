@@ -24,7 +24,7 @@ from typing import Final
 
 from hailstorm_operator import api, metrics
 from hailstorm_operator.cluster import Cluster, ClusterError
-from hailstorm_operator.pod_views import FollowedPods, Key, PodView
+from hailstorm_operator.pod_views import PodViews, Key, PodView
 from hailstorm_operator.victims import choose_victims
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Plan:
 class Shrinking:
     """The two phases for one target. Calls must not overlap."""
 
-    def __init__(self, key: Key, cluster: Cluster, pods: FollowedPods, loads: Loads) -> None:
+    def __init__(self, key: Key, cluster: Cluster, pods: PodViews, loads: Loads) -> None:
         self.plan: Plan | None = None
         self.note = ""
         self._key = key

@@ -95,8 +95,6 @@ class WarmSpares:
         self._looked_at: tuple[Any, ...] = ()
         self._look_at = 0.0
         self._move_at = 0.0
-        if spec.spares.count:
-            inventory.pods.follow(self._key)
 
     @property
     def is_wanted(self) -> bool:
@@ -149,7 +147,6 @@ class WarmSpares:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
-        self._inventory.pods.forget(self._key)
 
     def describe(self) -> tuple[dict[str, Any] | None, list[Condition]]:
         """The status block (None where there never were spares) and its condition."""
@@ -207,7 +204,6 @@ class WarmSpares:
     async def _look(self, *, is_free: bool, is_stopped: bool) -> None:
         try:
             mark = {api.SPARE_OF_LABEL: self._spec.target.name}
-            self._inventory.pods.follow(self._key)
             listed = await self._cluster.list_pods(self._namespace, mark)
             self._inventory.pods.replace(self._key, listed)
             await self._pool.sync(is_free=is_free, is_stopped=is_stopped)
