@@ -109,7 +109,7 @@ class Inventory:
             self.judged[_key(body)] = str(body["spec"]["targetRef"]["name"])
 
     def is_judged(self, namespace: str, target: str) -> bool:
-        """Whether a RolloutPolicy still looks at a rollout of the target, the watch after it too."""
+        """Whether a RolloutPolicy still looks at a rollout of the target, after it too."""
         return any(
             place == namespace and judged == target for (place, _), judged in self.judged.items()
         )

@@ -26,7 +26,8 @@ SPARES = Gauge(
     "hailstorm_scaler_spares", "Warm spares by where they are: pool or service.", (*SCALER, "place")
 )
 SPARE_MOVES = Counter(
-    "hailstorm_scaler_spare_moves_total", "Spares labelled into or out of the Service.",
+    "hailstorm_scaler_spare_moves_total",
+    "Spares labelled into or out of the Service.",
     ("namespace", "spares", "to"),
 )
 ROLLOUTS = Counter(

@@ -24,7 +24,7 @@ from typing import Final
 
 from hailstorm_operator import api, metrics
 from hailstorm_operator.cluster import Cluster, ClusterError
-from hailstorm_operator.pod_views import PodViews, Key, PodView
+from hailstorm_operator.pod_views import Key, PodView, PodViews
 from hailstorm_operator.victims import choose_victims
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,14 @@ class Shrinking:
         self._loads = loads
         self._retry_at = 0.0
 
-    async def prepare(self, replicas: int, desired: int, selector: Mapping[str, str]) -> bool:
+    @property
+    def told(self) -> str:
+        """Who leaves, or why Kubernetes chooses, for the Event of a step."""
+        if self.plan is not None and self.plan.victims:
+            return f"least busy: {', '.join(self.plan.victims)}"
+        return self.note or "Kubernetes chooses who leaves"
+
+    async def prepare(self, replicas: int, desired: int) -> bool:
         """
         Whether the count may be written now. Never raises; ask again next tick.
 
@@ -68,7 +75,7 @@ class Shrinking:
         """
         plan = self.plan
         if plan is None or plan.desired != desired or plan.written_at is not None:
-            plan = self.plan = await self._mark(replicas, desired, selector)
+            plan = self.plan = await self._mark(replicas, desired)
             return not plan.victims
         marked = {
             pod.name
@@ -115,10 +122,13 @@ class Shrinking:
         self._retry_at = now + OBSERVE_SECONDS
         await self._write_costs(stale, None)
 
-    async def _mark(self, replicas: int, desired: int, selector: Mapping[str, str]) -> Plan:
+    async def _mark(self, replicas: int, desired: int) -> Plan:
         self.note = ""
         nobody = Plan(desired, (), time.monotonic())
         try:
+            # Listed, since a pod whose end the watch has missed would be chosen again and again.
+            target = await self._cluster.get_deployment(*self._key)
+            selector = target["spec"]["selector"].get("matchLabels") or {}
             listed = await self._cluster.list_pods(self._key[0], selector)
         except ClusterError as error:
             self.note = f"the pods could not be listed: {error}"
@@ -128,11 +138,11 @@ class Shrinking:
         loads = await self._loads([pod.address for pod in pods if pod.address])
         names = choose_victims(pods, loads, replicas - desired)
         if not names:
-            self.note = "nobody knows the calls of each pod, so Kubernetes chose"
+            self.note = "nobody knows the calls of each pod, so Kubernetes chooses"
             return nobody
         chosen = [pod for pod in pods if pod.name in names]
         if not await self._write_costs(chosen, api.VICTIM_COST):
-            self.note = "the chosen pods could not be marked, so Kubernetes chose"
+            self.note = "the chosen pods could not be marked, so Kubernetes chooses"
             return nobody
         logger.info("to leave %s/%s: %s", *self._key, ", ".join(names))
         return Plan(desired, names, time.monotonic())

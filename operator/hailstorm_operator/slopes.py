@@ -48,9 +48,7 @@ def significant_slope(samples: Samples) -> float:
     slope = math.fsum((at - mean_at) * (value - mean_value) for at, value in samples) / spread
     if slope <= 0:
         return 0.0
-    scatter = math.fsum(
-        (value - mean_value - slope * (at - mean_at)) ** 2 for at, value in samples
-    )
+    scatter = math.fsum((value - mean_value - slope * (at - mean_at)) ** 2 for at, value in samples)
     error = math.sqrt(scatter / (count - 2) / spread)
     return slope if slope > SIGNIFICANT * error else 0.0
 

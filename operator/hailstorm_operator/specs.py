@@ -159,48 +159,9 @@ def parse_scaler_spec(spec: Mapping[str, Any]) -> ScalerSpec:
         signal=_signal(mapping(spec, "spec", "signal")),
         target_in_flight=number(spec, "spec", "targetInFlight", 0.1, 100_000, None),
         utilisation=number(spec, "spec", "utilisation", 0.1, 1, DEFAULT_UTILISATION),
-        behavior=Behavior(
-            fast_window_seconds=fast,
-            stable_window_seconds=stable,
-            max_pods_in_creation=whole(
-                behavior, "spec.behavior", "maxPodsInCreation", 1, DEFAULT_MAX_PODS_IN_CREATION
-            ),
-            tolerance=number(behavior, "spec.behavior", "tolerance", 0, 1, DEFAULT_TOLERANCE),
-            chooses_victims=_chooses_victims(behavior.get("scaleDown") or {}),
-        ),
-        spares=_spares(spec.get("spares") or {}),
-    )
-
-
-def _spares(spares: Mapping[str, Any]) -> SparesSpec:
-    service = spares.get("service") or ""
-    return SparesSpec(whole(spares, "spec.spares", "count", 0, 0), str(service))
-
-
-def _chooses_victims(scale_down: Mapping[str, Any]) -> bool:
-    victim = scale_down.get("victim", VICTIM_LEAST_BUSY)
-    if victim not in (VICTIM_LEAST_BUSY, VICTIM_KUBERNETES):
-        raise SpecError(
-            "spec.behavior.scaleDown.victim",
-            f"{victim!r} is not known",
-            f"Write {VICTIM_LEAST_BUSY} or {VICTIM_KUBERNETES}",
-        )
-    return bool(victim == VICTIM_LEAST_BUSY)
-
-
-def _edge_signal(signal: Mapping[str, Any]) -> EdgeSignal:
-    source = signal.get("source", "edge")
-    if source != "edge":
-        raise SpecError("spec.signal.source", f"{source!r} is not known", 'Write "edge"')
-    edge = mapping(signal, "spec.signal", "edge")
-    namespace = edge.get("namespace")
-    return EdgeSignal(
-        cluster=text(edge, "spec.signal.edge", "cluster"),
-        service=text(edge, "spec.signal.edge", "service"),
-        namespace=str(namespace) if namespace else None,
-        port=whole(edge, "spec.signal.edge", "port", 1, DEFAULT_EDGE_PORT),
         behavior=_behavior(spec.get("behavior") or {}),
         connection_budget=_connection_budget(spec, low),
+        spares=_spares(spec.get("spares") or {}),
     )
 
 
@@ -236,7 +197,24 @@ def _behavior(behavior: Mapping[str, Any]) -> Behavior:
         tolerance=number(behavior, path, "tolerance", 0, 1, DEFAULT_TOLERANCE),
         scale_down_window_seconds=window,
         startup_seconds=startup,
+        chooses_victims=_chooses_victims(down),
     )
+
+
+def _chooses_victims(scale_down: Mapping[str, Any]) -> bool:
+    victim = scale_down.get("victim", VICTIM_LEAST_BUSY)
+    if victim not in (VICTIM_LEAST_BUSY, VICTIM_KUBERNETES):
+        raise SpecError(
+            "spec.behavior.scaleDown.victim",
+            f"{victim!r} is not known",
+            f"Write {VICTIM_LEAST_BUSY} or {VICTIM_KUBERNETES}",
+        )
+    return bool(victim == VICTIM_LEAST_BUSY)
+
+
+def _spares(spares: Mapping[str, Any]) -> SparesSpec:
+    service = spares.get("service") or ""
+    return SparesSpec(whole(spares, "spec.spares", "count", 0, 0), str(service))
 
 
 def _connection_budget(spec: Mapping[str, Any], min_replicas: int) -> ConnectionBudget | None:
