@@ -103,13 +103,14 @@ class ScalerLoop:
         key = (self.namespace, self.spec.target.name)
         autoscalers = await self._cluster.list_autoscalers(self.namespace)
         self._inventory.replace_autoscalers(self.namespace, autoscalers)
-        deployment: dict[str, Any] | None = None
         try:
             deployment = await self._cluster.get_deployment(*key)
-            self._inventory.show_deployment(deployment)
         except NotFoundError:
             self._inventory.deployments.pop(key, None)
-        await self._signal.resync(deployment)
+            await self._signal.resync(None)
+        else:
+            self._inventory.show_deployment(deployment)
+            await self._signal.resync(deployment)
 
     async def _tick(self) -> None:
         started = time.monotonic()

@@ -139,7 +139,6 @@ spec:
   minReplicas: {{ $bounds.minReplicas }}
   maxReplicas: {{ $bounds.maxReplicas }}
   signal:
-    source: edge
     # Calls in flight as callers see them: a pod short of CPU does not see its own queue.
     edge: {cluster: {{ .component }}, service: edge-headless, port: 9902}
   targetInFlight: {{ $bounds.targetInFlight }}
