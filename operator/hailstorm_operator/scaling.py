@@ -145,9 +145,10 @@ def _remember(inputs: Inputs, by_other: bool) -> Memory:
     """Panic, what has been seen, and who else writes, as of now."""
     memory, capacity, rules = inputs.memory, inputs.capacity, inputs.rules
     fast = inputs.demand.fast
+    serving = max(capacity.ready + capacity.spares_serving, 1)
     urgent = (
         fast is not None
-        and pods_for(fast, rules) >= PANIC_FACTOR * max(capacity.ready, 1)
+        and pods_for(fast, rules) >= PANIC_FACTOR * serving
         and not _is_chance(inputs.demand)
     )
     if urgent:

@@ -80,6 +80,7 @@ class Capacity:
         conflict: reason why the replicas belong to somebody else, or "".
         set_by: who wrote `replicas` last, by the API's field managers; "" when not known.
         spares: pods of the same kind beside the replicas: they hold connections, too.
+        spares_serving: how many of those serve now; they are capacity, but no replicas.
     """
 
     replicas: int
@@ -88,6 +89,7 @@ class Capacity:
     conflict: str = ""
     set_by: str = ""
     spares: int = 0
+    spares_serving: int = 0
 
 
 @dataclass(frozen=True)
