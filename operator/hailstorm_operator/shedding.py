@@ -19,6 +19,8 @@ from hailstorm_operator.edge_stats import EdgeStats
 
 # Up to here the median is that of calls that were served.
 QUIET_SHARE: Final = 0.1
+# Envoy's median is of its last flush, five seconds; one more, for refusals in it.
+QUIET_SECONDS: Final = 10.0
 
 
 class Shedding:
@@ -32,6 +34,7 @@ class Shedding:
         self._since: float | None = None
         self._service_seconds: float | None = None
         self._in_flight = 0.0
+        self._loud_at: float | None = None
 
     def add(self, at: float, stats: Mapping[str, EdgeStats]) -> None:
         """
@@ -57,9 +60,11 @@ class Shedding:
         self._steps.append((at, shed, answered))
         while self._steps[0][0] <= at - self._window:
             self._since = self._steps.popleft()[0]
+        if shed > QUIET_SHARE * answered:
+            self._loud_at = at
+        quiet = self._loud_at is None or at - self._loud_at > QUIET_SECONDS
         medians = [one.median_ms for one in stats.values() if one.median_ms is not None]
-        total_shed, total = self._totals()
-        if medians and total and total_shed <= QUIET_SHARE * total:
+        if medians and answered and quiet:
             self._service_seconds = statistics.median(medians) / 1000
 
     def forget(self, names: set[str]) -> None:

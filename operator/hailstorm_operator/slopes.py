@@ -12,9 +12,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-# Twice its standard error: one window of pure noise in some two thousand passes,
+# Three standard errors: one window of pure noise in half a million passes,
 # since both halves have to.
-SIGNIFICANT: Final = 2.0
+SIGNIFICANT: Final = 3.0
 # Fewer points than that fit any line.
 FEWEST_SAMPLES: Final = 4
 # However steep, half of what there is: a slope says nothing of how long it lasts.
@@ -48,9 +48,7 @@ def significant_slope(samples: Samples) -> float:
     slope = math.fsum((at - mean_at) * (value - mean_value) for at, value in samples) / spread
     if slope <= 0:
         return 0.0
-    scatter = math.fsum(
-        (value - mean_value - slope * (at - mean_at)) ** 2 for at, value in samples
-    )
+    scatter = math.fsum((value - mean_value - slope * (at - mean_at)) ** 2 for at, value in samples)
     error = math.sqrt(scatter / (count - 2) / spread)
     return slope if slope > SIGNIFICANT * error else 0.0
 

@@ -199,13 +199,14 @@ class Place:
                 "targetRef": {"name": "app"},
                 "minReplicas": 1,
                 "maxReplicas": 5,
-                "signal": {
-                    "source": "edge",
-                    "edge": {"cluster": "app", "service": "edge-headless"},
-                },
+                "signal": {"edge": {"cluster": "app", "service": "edge-headless"}},
                 "targetInFlight": 10,
                 "utilisation": 1,
-                "behavior": {"fastWindowSeconds": 2, "stableWindowSeconds": 6},
+                "behavior": {
+                    "fastWindowSeconds": 2,
+                    "stableWindowSeconds": 6,
+                    "scaleDown": {"windowSeconds": 6},
+                },
                 **spec,
             },
         }
