@@ -90,6 +90,20 @@ class Cluster:
         """List pods by labels."""
         return await self._list(core_path(namespace, "pods"), selector)
 
+    async def patch_pod(self, namespace: str, name: str, patch: Json) -> Json:
+        """Merge into a pod's labels or annotations. NotFoundError when it has gone."""
+        query = [("fieldManager", COMPONENT)]
+        return await self._call("PATCH", _core(namespace, "pods", name), query=query, body=patch)
+
+    async def list_services(self, namespace: str) -> list[Json]:
+        """List Services."""
+        return await self._list(_core(namespace, "services"), {})
+
+    async def list_budgets(self, namespace: str) -> list[Json]:
+        """List PodDisruptionBudgets."""
+        path = f"/apis/policy/v1/namespaces/{quote(namespace)}/poddisruptionbudgets"
+        return await self._list(path, {})
+
     async def list_endpoint_slices(self, namespace: str, service: str) -> list[Json]:
         """List the EndpointSlices of a Service."""
         path = f"/apis/discovery.k8s.io/v1/namespaces/{quote(namespace)}/endpointslices"
@@ -99,6 +113,11 @@ class Cluster:
         """List HorizontalPodAutoscalers."""
         path = f"/apis/autoscaling/v2/namespaces/{quote(namespace)}/horizontalpodautoscalers"
         return await self._list(path, {})
+
+    async def create_deployment(self, namespace: str, body: Json) -> Json:
+        """Create a Deployment. ConflictError when there is one of its name."""
+        query = [("fieldManager", COMPONENT)]
+        return await self._call("POST", _apps(namespace, "deployments"), query=query, body=body)
 
     async def set_replicas(self, namespace: str, name: str, replicas: int) -> None:
         """Write the number of replicas through /scale. Repeatable."""

@@ -64,6 +64,7 @@ def register_handlers(registry: kopf.OperatorRegistry, parts: Parts) -> None:
     @kopf.on.event(api.GROUP, api.VERSION, api.POLICY_PLURAL, registry=registry)
     async def see_policy(event: Any, **_: Any) -> None:
         body, kind = counted(api.POLICY_KIND, event)
+        parts.inventory.show_policy(body, deleted=kind == "DELETED")
         if parts.policies is not None:
             await parts.policies.show_policy(body, deleted=kind == "DELETED")
 

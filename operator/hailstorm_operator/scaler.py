@@ -23,11 +23,13 @@ from hailstorm_operator.conditions import Condition
 from hailstorm_operator.explanations import explain
 from hailstorm_operator.inventory import DeploymentView, Inventory
 from hailstorm_operator.scaler_rules import demand_of, rules_of
-from hailstorm_operator.scaling import Decision, decide_scale
+from hailstorm_operator.scaling import Decision, decide_scale, pods_for
 from hailstorm_operator.scaling_inputs import Capacity, Inputs, first_memory
+from hailstorm_operator.shrinking import Shrinking
 from hailstorm_operator.signal_reader import SignalReader
 from hailstorm_operator.signals import Reading
 from hailstorm_operator.specs import ScalerSpec
+from hailstorm_operator.warm_spares import Round, WarmSpares
 from hailstorm_operator.windows import SignalWindows
 
 logger = logging.getLogger(__name__)
@@ -58,6 +60,10 @@ class ScalerLoop:
         self._inventory = inventory
         self._poll_seconds = poll_seconds
         self._signal = SignalReader(self.namespace, spec, cluster, inventory, session)
+        loads = self._signal.pod_loads
+        self._spares = WarmSpares(body, spec, cluster, inventory, loads, self._post)
+        target = (self.namespace, spec.target.name)
+        self._shrinking = Shrinking(target, cluster, inventory.pods, loads)
         behavior = spec.behavior
         self._windows = SignalWindows(
             behavior.fast_window_seconds,
@@ -88,6 +94,7 @@ class ScalerLoop:
                 spent = time.monotonic() - started
                 await asyncio.sleep(max(0.05, self._poll_seconds - spent))
         finally:
+            await self._spares.close()
             await self._signal.close()
             for gauge in (metrics.IN_FLIGHT, metrics.DESIRED, metrics.READY):
                 gauge.remove(*labels)
@@ -119,8 +126,12 @@ class ScalerLoop:
             return
         conflict = self._inventory.conflict(self.namespace, self.name, self.spec.target.name)
         decision = decide_scale(self._inputs(now, reading, view, conflict))
-        if decision.action != "hold":
-            await self._write_replicas(view, decision, started)
+        is_shrinking = decision.action == "down" and self.spec.behavior.chooses_victims
+        await self._shrinking.tidy(is_shrinking=is_shrinking)
+        if is_shrinking and not await self._shrinking.prepare(view.replicas, decision.desired):
+            # Nothing is written or remembered: the next tick decides anew.
+            return
+        await self._act(view, decision, started)
         if decision.scaled_by_other:
             text = f"{view.replicas_set_by} set {view.replicas} replicas; {explain(decision)}"
             await self._post(api.REASON_SCALED_BY_OTHER, text)
@@ -163,12 +174,47 @@ class ScalerLoop:
                 replicas=view.replicas,
                 ready=view.ready,
                 # A release that a RolloutPolicy still watches may be undone: its pods stay.
-                rollout_in_progress=view.rollout_in_progress or bool(view.held_by),
+                rollout_in_progress=view.rollout_in_progress or self._is_judged(view),
                 conflict=conflict[0] if conflict else "",
                 set_by=view.replicas_set_by,
+                spares=self.spec.spares.count,
+                spares_serving=self._spares.in_service,
             ),
             memory=self._memory,
         )
+
+    def _is_judged(self, view: DeploymentView) -> bool:
+        target = self.spec.target.name
+        return bool(view.held_by) or self._inventory.is_judged(self.namespace, target)
+
+    async def _act(self, view: DeploymentView, decision: Decision, started: float) -> None:
+        """Scale the target and move spares at the same time; neither waits for the other."""
+        demand, rules = decision.inputs.demand, decision.inputs.rules
+        wanted = decision.wanted
+        if wanted is not None:
+            # Spares are for what is there now; what a slope will bring, new pods are for.
+            present = max(demand.fast or 0.0, demand.stable or 0.0)
+            wanted = min(wanted, pods_for(present, rules))
+        if decision.clamp == api.CLAMP_TOLERANCE:
+            wanted = decision.desired
+        turn = self._spares.turn(
+            Round(
+                now=decision.inputs.now,
+                view=view,
+                wanted=wanted,
+                desired=decision.desired,
+                is_signal_whole=demand.state == "fresh",
+                is_panicking=decision.memory.panicking,
+                is_conflicted=bool(decision.inputs.capacity.conflict),
+                is_judged=self._is_judged(view),
+            )
+        )
+        acts = [turn]
+        if decision.action != "hold":
+            acts.append(self._write_replicas(view, decision, started))
+        for result in await asyncio.gather(*acts, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     async def _write_replicas(
         self, view: DeploymentView, decision: Decision, started: float
@@ -176,8 +222,11 @@ class ScalerLoop:
         await self._cluster.set_replicas(self.namespace, self.spec.target.name, decision.desired)
         self._own_write = (view.replicas, decision.desired, time.monotonic())
         metrics.DECISION_SECONDS.observe(time.monotonic() - started)
-        up = decision.action == "up"
-        await self._post(api.REASON_SCALED_UP if up else api.REASON_SCALED_DOWN, explain(decision))
+        if decision.action == "up":
+            await self._post(api.REASON_SCALED_UP, explain(decision))
+            return
+        self._shrinking.written()
+        await self._post(api.REASON_SCALED_DOWN, f"{explain(decision)}; {self._shrinking.told}")
 
     async def _tell(
         self, decision: Decision, reading: Reading, conflict: tuple[str, str] | None
@@ -191,6 +240,10 @@ class ScalerLoop:
             history = scaler_status.keep(history, scaler_status.history_entry(decision))
             self._kept = decision
         status["decisions"] = history
+        spares, more = self._spares.describe()
+        conditions += more
+        if spares is not None:
+            status["spares"] = spares
         if decision.action != "hold":
             status["lastScaleTime"] = status["decisions"][-1]["at"]
         elif "lastScaleTime" in self._status:
@@ -232,8 +285,9 @@ class ScalerLoop:
 
     async def _post_flip(self, before: Mapping[str, Any], condition: Condition) -> None:
         """An Event when something that should hold stops holding."""
-        bad = condition.type in (api.CONDITION_ACTIVE, api.CONDITION_SIGNAL)
-        if not bad or condition.status:
+        bad = condition.type in (api.CONDITION_ACTIVE, api.CONDITION_SIGNAL, api.CONDITION_SPARES)
+        quiet = condition.reason in (api.REASON_SPARES_STARTING, api.REASON_NO_SPARES)
+        if not bad or condition.status or quiet:
             return
         for old in before.get("conditions") or []:
             if old["type"] == condition.type and old["reason"] == condition.reason:

@@ -55,9 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         slo_seconds=options.slo_ms / 1000,
     )
     cards = compare(demand, pod, options)
-    print(f"{demand.name}: {demand.seconds} s, seed {options.seed}, pods of {pod.calls_per_second:g}"
-          f" calls/s that start in {pod.startup_seconds:g} s, SLO {options.slo_ms:g} ms, "
-          f"target {_target(pod, options):.2f} in flight at {options.utilisation:g}")  # fmt: skip
+    print(
+        f"{demand.name}: {demand.seconds} s, seed {options.seed}, "
+        f"pods of {pod.calls_per_second:g} calls/s that start in {pod.startup_seconds:g} s, "
+        f"SLO {options.slo_ms:g} ms, "
+        f"target {_target(pod, options):.2f} in flight at {options.utilisation:g}"
+    )
     print(table(cards))
     if options.json is not None:
         options.json.write_text(json.dumps(report(demand, pod, options, cards), indent=1) + "\n")
