@@ -374,7 +374,9 @@ def test_rights_hold_nothing_that_kills_or_reads_secrets() -> None:
     assert writes == {
         ("apps", "deployments/scale", "patch"),
         ("apps", "deployments", "patch"),
+        ("apps", "deployments", "create"),
         ("apps", "deployments/status", "patch"),
+        ("", "pods", "patch"),
         (api.GROUP, "servicescalers/status", "patch"),
         (api.GROUP, "rolloutpolicies/status", "patch"),
         (api.GROUP, "rolloutrecords", "create"),
@@ -383,6 +385,12 @@ def test_rights_hold_nothing_that_kills_or_reads_secrets() -> None:
         (api.GROUP, "rolloutrecords/status", "patch"),
         ("events.k8s.io", "events", "create"),
     }
+
+
+def test_namespaced_release_grants_the_same() -> None:
+    namespaced = render("--values", str(CHART / "ci" / "namespaced-values.yaml"))
+    missing = rules(render(), "ClusterRole") - rules(namespaced, "Role")
+    assert not missing
 
 
 def test_heartbeat_is_granted_by_the_codes_name() -> None:
