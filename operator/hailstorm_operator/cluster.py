@@ -93,11 +93,11 @@ class Cluster:
     async def patch_pod(self, namespace: str, name: str, patch: Json) -> Json:
         """Merge into a pod's labels or annotations. NotFoundError when it has gone."""
         query = [("fieldManager", COMPONENT)]
-        return await self._call("PATCH", _core(namespace, "pods", name), query=query, body=patch)
+        return await self._call("PATCH", core_path(namespace, "pods", name), query=query, body=patch)
 
     async def list_services(self, namespace: str) -> list[Json]:
         """List Services."""
-        return await self._list(_core(namespace, "services"), {})
+        return await self._list(core_path(namespace, "services"), {})
 
     async def list_budgets(self, namespace: str) -> list[Json]:
         """List PodDisruptionBudgets."""
@@ -117,7 +117,7 @@ class Cluster:
     async def create_deployment(self, namespace: str, body: Json) -> Json:
         """Create a Deployment. ConflictError when there is one of its name."""
         query = [("fieldManager", COMPONENT)]
-        return await self._call("POST", _apps(namespace, "deployments"), query=query, body=body)
+        return await self._call("POST", app_path(namespace, "deployments"), query=query, body=body)
 
     async def set_replicas(self, namespace: str, name: str, replicas: int) -> None:
         """Write the number of replicas through /scale. Repeatable."""
