@@ -93,7 +93,9 @@ class Cluster:
     async def patch_pod(self, namespace: str, name: str, patch: Json) -> Json:
         """Merge into a pod's labels or annotations. NotFoundError when it has gone."""
         query = [("fieldManager", COMPONENT)]
-        return await self._call("PATCH", core_path(namespace, "pods", name), query=query, body=patch)
+        return await self._call(
+            "PATCH", core_path(namespace, "pods", name), query=query, body=patch
+        )
 
     async def list_services(self, namespace: str) -> list[Json]:
         """List Services."""
