@@ -22,6 +22,7 @@ from hailstorm_drills.checkers.bad_release import (
     check_restored,
     from_first_failure,
     from_ready,
+    on_sound_ground,
     out_after_deadline,
 )
 from hailstorm_drills.checkers.base import Checker
@@ -152,7 +153,7 @@ BAD_DEPLOY: Final = _make(
             ),
         ),
         (LATE, check_late_failures(LATE_SECONDS)),
-        (RESTORED, check_restored),
+        (RESTORED, on_sound_ground(RESTORED, check_restored)),
     ),
     {"availability": check_paid(PAID_SHARE)},
 )
@@ -171,7 +172,7 @@ SLOW: Final = _make(
                 may_miss=False,
             ),
         ),
-        (RESTORED, check_restored),
+        (RESTORED, on_sound_ground(RESTORED, check_restored)),
     ),
     {},
     twin_summary="the same with policies that only look on",
@@ -199,7 +200,7 @@ NEVER_READY: Final = _make(
                 may_miss=False,
             ),
         ),
-        (RESTORED, check_restored),
+        (RESTORED, on_sound_ground(RESTORED, check_restored)),
     ),
     {},
     settings=_deadline_settings,

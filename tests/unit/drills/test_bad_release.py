@@ -244,6 +244,23 @@ def test_identical_releases_are_not_asked_to_be_taken_back(bad: Make) -> None:
     assert (finding.verdict, finding.n) == (Verdict.PASS, 1)
 
 
+def test_gate_is_not_judged_where_calls_failed_before(bad: Make) -> None:
+    history = bad().history
+    # Of the 1,200 calls of the baseline, 20 and then 30.
+    for count, expected in ((20, Verdict.PASS), (30, Verdict.UNKNOWN)):
+        calls = [
+            dataclasses.replace(one, outcome="unknown") if n < count else one
+            for n, one in enumerate(history.calls)
+        ]
+        found = bad(history=dataclasses.replace(history, calls=tuple(calls)))
+        assert detected(found).verdict is expected
+        assert bad_release.check_late_failures(6.0)(found).verdict is expected
+    never = bad({"taken_back": False}, history=found.history)
+    check = bad_release.on_sound_ground(bad_release.RESTORED, bad_release.check_restored)
+    assert check(never).verdict is Verdict.UNKNOWN
+    assert check(bad({"taken_back": False})).verdict is Verdict.FAIL
+
+
 def test_told_finding_decides_nothing(bad: Make) -> None:
     assert not bad_release.told_only(check_recovery)(bad()).is_judged
 
