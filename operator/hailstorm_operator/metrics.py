@@ -30,6 +30,12 @@ SPARE_MOVES = Counter(
     "Spares labelled into or out of the Service.",
     ("namespace", "spares", "to"),
 )
+SCALE_STAGE_SECONDS = Histogram(
+    "hailstorm_scaler_stage_seconds",
+    "Parts of a scale-up that are the operator's own: age of the signal, decision, API write.",
+    ("stage",),
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
 ROLLOUTS = Counter(
     "hailstorm_rollouts_total",
     "Rollout attempts that ended.",

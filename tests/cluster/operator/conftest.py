@@ -18,20 +18,37 @@ LOOK_SECONDS = 0.2
 # Ends at once when asked to: rollouts of a test should not wait for a grace period.
 IDLE = "trap 'exit 0' TERM; sleep infinity & wait"
 
-# Answers /stats as an Envoy does; /set?value= is for the test alone.
+# Answers /stats as an Envoy does, and /metrics as a pod; /set is for the test alone.
 EDGE_STUB = """
-import http.server, re, urllib.parse
-calls = 0.0
+import http.server, re, time, urllib.parse
+calls = rate = shed = 0.0
+since = last = time.time()
+def figures():
+    global shed, last
+    now = time.time()
+    shed, last = shed + rate * (now - last), now
+    return {
+        "upstream_rq_active": f"{calls:g}",
+        "upstream_rq_completed": f"{int(shed + 100 * (now - since))}",
+        "upstream_rq_time": "P0(50,50) P50(50,50) P100(50,50)",
+        "grpc.8": f"{int(shed)}",
+    }
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        global calls
+        global calls, rate
         url = urllib.parse.urlsplit(self.path)
         query = urllib.parse.parse_qs(url.query)
+        lines = []
         if url.path == "/set":
-            calls = float(query["value"][0])
-        name = "cluster.app.upstream_rq_active"
-        known = url.path == "/stats" and re.search(query["filter"][0], name)
-        body = f"{name}: {calls:g}\\n".encode() if known else b""
+            figures()
+            calls = float(query.get("value", [calls])[0])
+            rate = float(query.get("shed", [rate])[0])
+        elif url.path == "/metrics":
+            lines = [f"calls_in_flight {calls:g}"]
+        elif url.path == "/stats":
+            lines = [f"cluster.app.{name}: {value}" for name, value in figures().items()]
+            lines = [one for one in lines if re.search(query["filter"][0], one.split(": ")[0])]
+        body = "".join(one + chr(10) for one in lines).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -188,6 +205,11 @@ class Place:
         """Let an edge pod report so many calls in flight."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/http:{pod}:9902/proxy/set?value={calls}"
         self.cluster.kubectl("get", "--raw", path)
+
+    def set_shed(self, per_second: float, pod: str = "edge-0") -> None:
+        """Let an edge pod refuse so many calls a second."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/http:{pod}:9902/proxy/set"
+        self.cluster.kubectl("get", "--raw", f"{path}?shed={per_second}")
 
     def scaler(self, name: str = "app", **spec: Any) -> dict[str, Any]:
         """A ServiceScaler with short windows."""
