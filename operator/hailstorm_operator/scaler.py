@@ -21,14 +21,14 @@ from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.conditions import Condition
 from hailstorm_operator.explanations import explain
 from hailstorm_operator.inventory import DeploymentView, Inventory
-from hailstorm_operator.scaler_rules import demand_of, rules_of
-from hailstorm_operator.scaling import Decision, decide_scale, pods_for
+from hailstorm_operator.scaler_rules import demand_of, round_of, rules_of
+from hailstorm_operator.scaling import Decision, decide_scale
 from hailstorm_operator.scaling_inputs import Capacity, Inputs, first_memory
 from hailstorm_operator.shrinking import Shrinking
 from hailstorm_operator.signal_reader import SignalReader
 from hailstorm_operator.signals import Reading
 from hailstorm_operator.specs import ScalerSpec
-from hailstorm_operator.warm_spares import Round, WarmSpares
+from hailstorm_operator.warm_spares import WarmSpares
 from hailstorm_operator.windows import SignalWindows
 
 logger = logging.getLogger(__name__)
@@ -188,27 +188,8 @@ class ScalerLoop:
 
     async def _act(self, view: DeploymentView, decision: Decision, started: float) -> None:
         """Scale the target and move spares at the same time; neither waits for the other."""
-        demand, rules = decision.inputs.demand, decision.inputs.rules
-        wanted = decision.wanted
-        if wanted is not None:
-            # Spares are for what is there now; what a slope will bring, new pods are for.
-            present = max(demand.fast or 0.0, demand.stable or 0.0)
-            wanted = min(wanted, pods_for(present, rules))
-        if decision.clamp == api.CLAMP_TOLERANCE:
-            wanted = decision.desired
-        turn = self._spares.turn(
-            Round(
-                now=decision.inputs.now,
-                view=view,
-                wanted=wanted,
-                desired=decision.desired,
-                is_signal_whole=demand.state == "fresh",
-                is_panicking=decision.memory.panicking,
-                is_conflicted=bool(decision.inputs.capacity.conflict),
-                is_judged=self._is_judged(view),
-            )
-        )
-        acts = [turn]
+        round_ = round_of(decision, view, is_judged=self._is_judged(view))
+        acts = [self._spares.turn(round_)]
         if decision.action != "hold":
             acts.append(self._write_replicas(view, decision, started))
         for result in await asyncio.gather(*acts, return_exceptions=True):
