@@ -17,6 +17,7 @@ from typing import Any, Final
 import aiohttp
 
 from hailstorm_operator import api, metrics, scaler_status
+from hailstorm_operator.calibration import calibration_condition
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.conditions import Condition
 from hailstorm_operator.explanations import explain
@@ -213,6 +214,7 @@ class ScalerLoop:
     ) -> None:
         generation = int(self.body["metadata"].get("generation", 0))
         status, conditions = scaler_status.describe(decision, reading, generation, conflict)
+        conditions.append(self._calibration())
         history = list(self._status.get("decisions") or [])
         # Compared with what was last kept: a state that came and went is no news.
         if scaler_status.is_news(decision, self._kept):
@@ -228,6 +230,15 @@ class ScalerLoop:
         elif "lastScaleTime" in self._status:
             status["lastScaleTime"] = self._status["lastScaleTime"]
         await self._write_status(status, conditions)
+
+    def _calibration(self) -> Condition:
+        """Whether targetInFlight was measured at what the target runs now."""
+        view = self._inventory.deployments.get((self.namespace, self.spec.target.name))
+        return calibration_condition(
+            self.body["metadata"].get("annotations") or {},
+            dict(view.images) if view else {},
+            self.spec.target_in_flight,
+        )
 
     async def _tell_missing(self) -> None:
         text = f"there is no Deployment {self.spec.target.name} in namespace {self.namespace}"

@@ -39,6 +39,7 @@ def demand_of(windows: SignalWindows, reading: Reading, now: float) -> Demand:
         peak=windows.peak(now),
         state=reading.state,
         samples=windows.fast_samples(now),
+        scatter=windows.scatter(now),
         slope=windows.slope(now),
         shed=reading.shed_in_flight,
     )

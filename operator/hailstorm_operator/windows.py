@@ -7,6 +7,7 @@ kept for a while, as the HPA keeps its recommendations: shrinking has to satisfy
 the highest of them.
 """
 
+import math
 from collections import deque
 
 from hailstorm_operator.slopes import steady_slope
@@ -52,6 +53,14 @@ class SignalWindows:
     def stable(self, now: float) -> float | None:
         """Average over as much of the stable window as has been seen."""
         return _average(self._last(now, self.stable_seconds))
+
+    def scatter(self, now: float) -> float:
+        """Standard deviation of the stable window's samples; 0 without two of them."""
+        values = self._last(now, self.stable_seconds)
+        if len(values) < 2:
+            return 0.0
+        mean = sum(values) / len(values)
+        return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
     def slope(self, now: float) -> float:
         """Steady growth a second over the stable window; 0 before it has been seen in full."""

@@ -218,6 +218,7 @@ class Ours:
             peak=windows.peak(now),
             state="fresh",
             samples=windows.fast_samples(now),
+            scatter=windows.scatter(now),
             slope=windows.slope(now),
         )
         capacity = Capacity(

@@ -21,8 +21,10 @@ from contract.charts.chart_rendering import (
     render,
 )
 from contract.charts.golden import CASES, golden_path, golden_text
+from hailstorm_operator.policy_specs import parse_policy_spec
 
 SERVICES = ("dispatch", "location", "trip")
+POLICY = "rolloutPolicy.enabled=true"
 REWRITE = "python tests/contract/charts/golden.py"
 
 
@@ -138,6 +140,24 @@ def test_replicas_are_left_to_the_operator_when_it_scales(service: str) -> None:
     }
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_releases_are_judged_where_that_is_asked_for(service: str) -> None:
+    assert not [m for m in render() if m["kind"] == "RolloutPolicy"]
+    spec = pick(render("--values", ci_values("policy")), "RolloutPolicy", service)["spec"]
+    assert spec["targetRef"]["name"] == spec["edge"]["cluster"] == service
+    # What a service's own block names differs, and the rest of the block above stands.
+    assert spec["canary"]["minCalls"] == (20 if service == "dispatch" else 50)
+    assert spec["canary"]["holdSeconds"] == {"min": 30, "max": 60}
+    assert parse_policy_spec(spec).enforce
+    assert parse_policy_spec(spec).latency is not None
+
+
+def test_latency_guard_can_be_left_out() -> None:
+    arguments = ("--set", POLICY, "--set-json", "rolloutPolicy.latency=null")
+    spec = pick(render(*arguments), "RolloutPolicy", "trip")["spec"]
+    assert parse_policy_spec(spec).latency is None
+
+
 def test_twin_differs_where_it_must() -> None:
     twin = render("--values", ci_values("twin"))
     for service in SERVICES:
@@ -246,7 +266,12 @@ def test_new_release_rolls_the_services_and_nothing_else() -> None:
         (("--set", "redis.external.cluster=true"), "redis.external.host"),
         (("--set", "postgres.external.cluster=true"), "cluster"),
         (("--set", "edge.resources.limits.memory=268435456"), "limits"),
-        (("--set", "edge.upstreams[0].name=dispatch"), "methods"),
+        (("--set-json", "location.rehearsal.failShare=1.5"), "/location/rehearsal/failShare"),
+        (("--set", "location.rehearsal.failRate=1"), "failRate"),
+        (("--set", "rolloutPolicy.dispatch.hold=1"), "hold"),
+        (("--set", f"{POLICY},rolloutPolicy.canary.holdSeconds.max=120"), "holdSeconds.max"),
+        (("--set", f"{POLICY},rolloutPolicy.trip.progressDeadlineSeconds=120"), "of trip"),
+        (("--set", f"{POLICY},recorder.enabled=false"), "recorder.enabled"),
     ],
 )
 def test_values_that_do_not_fit_fail_by_name(arguments: tuple[str, ...], words: str) -> None:
@@ -278,7 +303,9 @@ def test_schema_closes_every_object() -> None:
             if node.get("type") == "object" and not path.startswith(open_ones):
                 assert node.get("additionalProperties") is False, path
             for key, value in node.items():
-                walk(value, f"{path}/{key}")
+                # A condition takes nothing in; it only asks.
+                if key != "if":
+                    walk(value, f"{path}/{key}")
 
     walk(schema, "")
 
@@ -344,9 +371,10 @@ def test_network_policies_name_ports_that_exist() -> None:
 def listed_methods() -> dict[str, dict[str, Any]]:
     """What values.yaml says of each method, by "<package>.<Service>/<Method>"."""
     return {
-        f"{upstream['grpcService']}/{method['name']}": method
-        for upstream in default_values()["edge"]["upstreams"]
-        for method in upstream["methods"]
+        f"{service}/{method}": options
+        for upstream in default_values()["edge"]["upstreams"].values()
+        for service, methods in upstream["services"].items()
+        for method, options in methods.items()
     }
 
 

@@ -53,3 +53,8 @@ def test_peak_is_what_a_search_through_all_plans_finds(loads: list[float]) -> No
 def test_slope_needs_half_a_window_of_samples() -> None:
     assert filled(*range(20)).slope(9.5) == 0.0
     assert filled(*range(60)).slope(29.5) > 0
+
+
+def test_scatter_is_the_deviation_of_the_stable_windows_samples() -> None:
+    assert filled(4.0).scatter(0.0) == 0.0
+    assert filled(2.0, 4.0, 6.0).scatter(1.0) == 2.0
