@@ -1,5 +1,5 @@
 """
-Command line of the drills: list, plan, run, judge.
+Command line of the drills: list, plan, run, judge, drain-test.
 
 Exit codes: 0 PASS, 1 FAIL, 2 UNKNOWN; 3 the drill could not begin, 64 the
 command line was wrong, 130 interrupted (and healed).
@@ -7,21 +7,22 @@ command line was wrong, 130 interrupted (and healed).
 
 import argparse
 import os
-import random
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import yaml
 
 from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.cluster import Cluster, CommandError
+from hailstorm_drills.drain_test.command import add_drain_test, run_drain_test
 from hailstorm_drills.evidence import Directory
+from hailstorm_drills.images import image_of
 from hailstorm_drills.load import Load, LoadSpec
 from hailstorm_drills.lock import LockedError, locked
-from hailstorm_drills.plan import Parameters
+from hailstorm_drills.options import add_options, parameters_of
 from hailstorm_drills.registry import scenarios
 from hailstorm_drills.report.page import render_page
 from hailstorm_drills.report.postmortem import render_postmortem
@@ -33,8 +34,6 @@ EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.UNKNOWN: 2}
 EX_SETUP: Final = 3
 EX_USAGE: Final = 64
 EX_INTERRUPTED: Final = 130
-# The load must outlast every wait of the drill; it is told to finish earlier.
-LOAD_MARGIN_SECONDS: Final = 120.0
 # Installing before the load, collecting and healing after it.
 LOCK_MARGIN_SECONDS: Final = 900.0
 # Half-way down. The drill, its kubectl and its helm run beside the cluster, where
@@ -58,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="the drills there are")
     judging = commands.add_parser("judge", help="judge a drill's directory again")
     judging.add_argument("directory", type=Path)
+    add_drain_test(commands)
     for name, told in (("plan", "print what a drill will do"), ("run", "run a drill")):
         command = commands.add_parser(name, help=told)
         command.add_argument("drill", choices=sorted(scenarios()))
@@ -71,14 +71,12 @@ def make_parser() -> argparse.ArgumentParser:
             "--values", action="append", required=True, help="values of the release before"
         )
         command.add_argument(
-            "--next-values", action="append", required=True, help="values of the release after"
+            "--next-values",
+            action="append",
+            default=[],
+            help="values of the release after, for drills that roll to it",
         )
         command.add_argument("--seed", type=int, help="default: drawn and printed")
-        command.add_argument("--baseline-seconds", type=float, default=60.0)
-        command.add_argument("--recover-seconds", type=float, default=30.0)
-        command.add_argument("--took-hold-seconds", type=float, default=120.0)
-        command.add_argument("--healed-seconds", type=float, default=300.0)
-        command.add_argument("--workers", type=int, default=2, help="load workers (2)")
         command.add_argument(
             "--load",
             action="append",
@@ -86,14 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
             metavar="FIELD=VALUE",
             help="one field of the load's profile; repeatable",
         )
-        command.add_argument("--min-user-calls", type=int, default=10_000)
-        command.add_argument("--max-generator-lag-ms", type=float, default=50.0)
-        command.add_argument(
-            "--max-fault-p99-ms",
-            type=float,
-            default=1_000.0,
-            help="p99 while the fault lasts; 0 does not judge it (1000: a guess at patience)",
-        )
+        add_options(command)
     run = commands.choices["run"]
     run.add_argument("--kubeconfig", type=Path, required=True)
     run.add_argument("--edge", default="127.0.0.1:18080", help="host:port of the edge")
@@ -105,68 +96,16 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parameters_of(arguments: argparse.Namespace) -> Parameters:
-    """Arguments as the plan's parameters; the seed is drawn when none is given."""
-    load: dict[str, Any] = {}
-    for setting in arguments.load:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise SetupError(f"--load {setting!r}: expected FIELD=VALUE")
-        load[name] = yaml.safe_load(value)
-    seed = arguments.seed if arguments.seed is not None else random.randrange(1, 10**6)
-    load.setdefault("seed", seed)
-    load.setdefault(
-        "duration_seconds",
-        arguments.baseline_seconds
-        + arguments.took_hold_seconds
-        + arguments.healed_seconds
-        + arguments.recover_seconds
-        + LOAD_MARGIN_SECONDS,
-    )
-    return Parameters(
-        drill=arguments.drill,
-        is_twin=arguments.twin,
-        seed=seed,
-        baseline_seconds=arguments.baseline_seconds,
-        recover_seconds=arguments.recover_seconds,
-        took_hold_seconds=arguments.took_hold_seconds,
-        healed_seconds=arguments.healed_seconds,
-        workers=arguments.workers,
-        load=load,
-        min_user_calls=arguments.min_user_calls,
-        max_generator_lag_ms=arguments.max_generator_lag_ms,
-        max_fault_p99_ms=arguments.max_fault_p99_ms or None,
-        release=arguments.release,
-        chart=arguments.chart,
-        values=tuple(arguments.values),
-        next_values=tuple(arguments.next_values),
-        namespace=arguments.namespace,
-        operator_namespace=arguments.operator_namespace,
-        load_namespace=arguments.load_namespace,
-    )
-
-
-def image_of(values: tuple[str, ...]) -> tuple[str, str]:
-    """(image, pull policy) of the drills, from the same values as the release."""
-    images: dict[str, Any] = {}
-    for file in values:
-        found = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
-        for name, block in (found.get("images") or {}).items():
-            if isinstance(block, dict):
-                images.setdefault(name, {}).update(block)
-            else:
-                images[name] = block
-    drills = images.get("drills", {})
-    if not drills.get("repository") or not drills.get("tag"):
-        raise SetupError(f"images.drills.repository and tag are in none of {', '.join(values)}")
-    registry = images.get("registry") or ""
-    repository = f"{registry}/{drills['repository']}" if registry else drills["repository"]
-    return f"{repository}:{drills['tag']}", images.get("pullPolicy", "IfNotPresent")
-
-
 def main(argv: list[str] | None = None) -> int:
     """See the module."""
-    arguments = make_parser().parse_args(argv)
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    if (
+        arguments.command in ("plan", "run")
+        and scenarios()[arguments.drill].needs_next_values
+        and not arguments.next_values
+    ):
+        parser.error(f"{arguments.drill} rolls to --next-values, which is missing")
     try:
         match arguments.command:
             case "list":
@@ -176,8 +115,11 @@ def main(argv: list[str] | None = None) -> int:
                 return 0
             case "plan":
                 scenario = scenarios()[arguments.drill]
-                print(scenario.make_plan(parameters_of(arguments)).render())
+                print(scenario.make_plan(parameters_of(arguments, scenario)).render())
                 return 0
+            case "drain-test":
+                heal_when_told_to_end()
+                return run_drain_test(arguments)
             case "judge":
                 return _judge(Directory(arguments.directory))
         return _run(arguments)
@@ -188,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     scenario = scenarios()[arguments.drill]
-    parameters = parameters_of(arguments)
+    parameters = parameters_of(arguments, scenario)
     image, pull_policy = image_of(parameters.values)
     plan = scenario.make_plan(parameters)
     print(plan.render(), flush=True)
@@ -223,8 +165,7 @@ def _run(arguments: argparse.Namespace) -> int:
         log.flush()
 
     runner = Runner(scenario, parameters, cluster, load, arguments.edge, directory, say)
-    # A drill that is told to end heals first, however it is told.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heal_when_told_to_end()
     try:
         with locked(cluster, parameters.load_namespace, name, load_seconds + LOCK_MARGIN_SECONDS):
             runner.run()
@@ -235,6 +176,22 @@ def _run(arguments: argparse.Namespace) -> int:
     finally:
         log.close()
     return _judge(directory)
+
+
+def heal_when_told_to_end() -> None:
+    """
+    SIGTERM ends a drill as SIGINT does: it heals, takes its load away, and judges.
+
+    Only the first counts: an impatient second one must not cut the healing short.
+    """
+
+    def interrupt(_: int, __: object) -> NoReturn:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
 
 
 def _judge(directory: Directory) -> int:

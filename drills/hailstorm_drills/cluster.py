@@ -34,6 +34,7 @@ class Cluster:
     kubeconfig: Path
     kubectl_program: str = "kubectl"
     helm_program: str = "helm"
+    docker_program: str = "docker"
 
     def environment(self) -> dict[str, str]:
         """The child's environment: this process's, with our kubeconfig."""
@@ -67,6 +68,23 @@ class Cluster:
         """`kubectl apply` of the manifests in one go."""
         whole = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
         self.kubectl("apply", "-f", "-", text=json.dumps(whole), timeout=60)
+
+    def node(self, node: str, script: str, timeout: float = QUERY_SECONDS) -> str:
+        """
+        Run a shell script inside a node and return its output; raises CommandError.
+
+        Works where nodes are containers of the local Docker, as with kind.
+        """
+        try:
+            return self._run(
+                [self.docker_program, "exec", node, "sh", "-c", script], timeout, None
+            ).decode()
+        except CommandError as error:
+            raise CommandError(
+                f"node {node} cannot be entered with docker exec ({error}); the drill needs kind "
+                "and its Docker daemon, which `python3 -m hailstorm_platform docker` names for "
+                "DOCKER_HOST"
+            ) from error
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start kubectl in the background; the caller ends it."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hailstorm_drills.edge_log import EdgeLine
+from hailstorm_drills.marks import Mark, read_marks
 from hailstorm_drills.phases import Interval, fault_interval
 from hailstorm_drills.plan import Parameters, parameters_from_json
 from hailstorm_drills.pods import PodLife, read_lives
@@ -24,7 +25,7 @@ class Evidence:
     """What checkers judge by."""
 
     parameters: Parameters
-    # Components whose pods the fault was to replace.
+    # Components that the fault was for.
     components: tuple[str, ...]
     intervals: Mapping[str, Interval]
     history: History | None = None
@@ -41,6 +42,12 @@ class Evidence:
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, float] = field(default_factory=dict)
     started_at: float = 0.0
+    # What the drill did, one by one.
+    marks: Sequence[Mark] = ()
+    # What the control arm saw: {offered, ...} or {problem}; None without one.
+    control: Mapping[str, Any] | None = None
+    # What the recorder saw of attempts; None when it could not be asked.
+    recorder: Mapping[str, Any] | None = None
 
     @property
     def fault(self) -> Interval | None:
@@ -92,4 +99,7 @@ class Directory:
             versions=run.get("versions", {}),
             machine=run.get("machine", {}),
             started_at=run.get("started_at", 0.0),
+            marks=read_marks(self.read("marks.json", [])),
+            control=self.read("control.json"),
+            recorder=self.read("recorder.json"),
         )

@@ -9,29 +9,25 @@ A step that failed is a problem in the evidence and makes the verdict UNKNOWN.
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from hailstorm_drills.cluster import Cluster, CommandError
-from hailstorm_drills.collect import (
-    collect_edge_log,
-    collect_events,
-    collect_facts,
-    collect_records,
-    read_versions,
-)
+from hailstorm_drills.collect import collectors, read_versions
 from hailstorm_drills.evidence import Directory
-from hailstorm_drills.faults.base import FaultError, guarded, wait_for
+from hailstorm_drills.faults.base import FaultError, guarded, slowly, wait_for
 from hailstorm_drills.faults.helm_rollout import Release
+from hailstorm_drills.faults.stage import Stage
 from hailstorm_drills.health import edge_answers
 from hailstorm_drills.load import Load, LoadError
-from hailstorm_drills.phases import BASELINE, HOLD, INJECT, RECOVER, SETTLE, PhaseLog
+from hailstorm_drills.machine import busy_cores, cpu_seconds, machine
+from hailstorm_drills.phases import BASELINE, HOLD, INJECT, RECOVER, SETTLE, Interval, PhaseLog
 from hailstorm_drills.plan import Parameters
+from hailstorm_drills.progress import Progress
 from hailstorm_drills.registry import Scenario
 from hailstorm_drills.rollouts import unsettled
+from hailstorm_drills.steady import EASE_SECONDS, PROBE_SECONDS, uneasy
 from hailstorm_drills.watching import Watch
 
 # A fresh release with stores on slow disks, images already on the nodes.
@@ -42,12 +38,6 @@ LOAD_START_SECONDS: Final = 120.0
 LOAD_END_SECONDS: Final = 150.0
 # Without load a scaler shrinks, a pod a step; each drains for some seconds.
 SETTLED_SECONDS: Final = 120.0
-# How often progress is told, and the load is asked for its state. Asking costs
-# a kubectl, so not more often.
-PROGRESS_SECONDS: Final = 5.0
-# The load's master may be slow to answer once or twice; then it is gone, and a
-# drill without load is not worth its fault.
-MAX_SILENCES: Final = 3
 
 
 class SetupError(RuntimeError):
@@ -72,14 +62,30 @@ class Runner:
         self._directory, self._say = directory, say
         self._pods = Watch(cluster, "pods", parameters.namespace)
         self._deployments = Watch(cluster, "deployments", parameters.namespace)
-        self._release = Release(cluster, parameters.release, parameters.namespace, parameters.chart)
+        self._progress = Progress(load, self._tell)
+        p = parameters
+        self._stage = Stage(
+            p,
+            cluster,
+            self._pods,
+            self._deployments,
+            Release(cluster, p.release, p.namespace, p.chart),
+            (*scenario.settings(p), *(scenario.twin_settings if p.is_twin else ())),
+            say=self._tell,
+            wait=self._progress.wait,
+            watch_load=self._progress.watch,
+        )
+        if scenario.make_control is not None:
+            self._stage.control = scenario.make_control(
+                self._stage, load.spec.image, load.spec.pull_policy
+            )
         self._phases = PhaseLog(time.time, lambda name: self._tell(f"== {name}"))
         self._problems: dict[str, str] = {}
         self._health: dict[str, str | None] = {}
         self._versions: dict[str, str] = {}
         self._busy: dict[str, float] = {}
         self._was_upgraded = False
-        self._silences = 0
+        self._scale = 1.0
         self._started_at = time.time()
 
     def run(self) -> None:
@@ -91,23 +97,22 @@ class Runner:
         """
         try:
             self._prepare()
-            with self._fresh_load():
+            with self._bearable_load():
                 self._phases_under_load()
         finally:
-            with self._step("heal the twin"):
-                self._heal_twin()
+            with self._step("heal the release"):
+                self._heal_release()
             self._pods.stop()
             self._deployments.stop()
             self._write()
 
     def _prepare(self) -> None:
         """Install, wait for health; nothing of this is the drill's fault yet."""
-        settings = self._scenario.twin_settings if self._parameters.is_twin else ()
         try:
-            self._load.sweep()
+            self._sweep()
             self._tell(f"installing {self._parameters.release}")
             self._was_upgraded = True
-            self._release.upgrade(self._parameters.values, settings)
+            self._stage.release.upgrade(self._parameters.values, self._stage.settings)
             self._pods.start()
             self._deployments.start()
             wait_for(self._health_now, INSTALL_SECONDS, "the release is healthy")
@@ -118,27 +123,33 @@ class Runner:
 
     def _phases_under_load(self) -> None:
         p = self._parameters
-        fault = self._scenario.make_fault(p, self._cluster, self._pods, self._deployments)
+        fault = self._scenario.make_fault(self._stage)
         with self._phase(BASELINE):
-            self._watch_load(p.baseline_seconds)
+            self._progress.watch(p.baseline_seconds / self._scale)
             # A scaler may be adding a pod in this very moment; the fault wants a
             # system at rest, or nobody could tell what each of them did.
             with self._step("rest"):
-                self._wait(self._unrest, SETTLED_SECONDS, "the release rests before the fault")
-        with self._step("fault"), guarded(fault, p.healed_seconds, self._wait) as guard:
+                self._progress.wait(
+                    self._unrest, SETTLED_SECONDS, "the release rests before the fault"
+                )
+            self._be_at_ease()
+        with self._step("fault"), guarded(fault, p.healed_seconds, self._progress.wait) as guard:
             guard.set_up()
             with self._phase(INJECT):
                 guard.inject()
                 guard.wait_took_hold(p.took_hold_seconds)
             with self._phase(HOLD):
+                guard.hold()
                 guard.heal(p.healed_seconds)
         with self._phase(RECOVER):
-            self._watch_load(p.recover_seconds)
+            self._progress.watch(p.recover_seconds / self._scale)
         self._versions.update(read_versions(self._cluster, self._deployments.objects(), "to"))
         with self._phase(SETTLE):
             self._settle()
 
     def _settle(self) -> None:
+        if self._stage.control is not None:
+            self._directory.write("control.json", self._stage.control.finish())
         with self._step("load"):
             self._load.finish()
             wait_for(self._load_is_open, LOAD_END_SECONDS, "the load is over")
@@ -148,12 +159,9 @@ class Runner:
             self._health["after"] = self._health_after()
         state = self._directory.read("load.json", {})
         since = self._started_at
-        for name, collect in (
-            ("facts", lambda: collect_facts(self._cluster, self._parameters, state)),
-            ("edge-log", lambda: collect_edge_log(self._cluster, self._parameters, since)),
-            ("events", lambda: collect_events(self._cluster, self._parameters)),
-            ("records", lambda: collect_records(self._cluster, self._parameters)),
-        ):
+        intervals = self._phases.intervals
+        span = Interval(intervals[BASELINE].start, intervals[RECOVER].end)
+        for name, collect in collectors(self._cluster, self._parameters, state, since, span):
             with self._step(name):
                 self._directory.write(f"{name}.json", collect())
 
@@ -165,21 +173,58 @@ class Runner:
             return str(error)
         return None
 
-    def _heal_twin(self) -> None:
-        """A twin's damage does not stay: the same version, as it should be."""
-        if not self._parameters.is_twin or not self._was_upgraded:
+    def _heal_release(self) -> None:
+        """What the drill or its twin set does not stay: the same version, as it should be."""
+        if not self._stage.settings or not self._was_upgraded:
             return
-        self._tell("healing the twin")
-        self._release.upgrade(self._parameters.next_values)
-        wait_for(self._health_now, INSTALL_SECONDS, "the healed twin is healthy")
+        self._tell("healing the release")
+        self._stage.release.upgrade(self._scenario.left_with(self._parameters))
+        wait_for(self._health_now, INSTALL_SECONDS, "the healed release is healthy")
+
+    @contextlib.contextmanager
+    def _bearable_load(self) -> Iterator[None]:
+        """The first of the plan's shares of the load under which users are well served."""
+        why: str | None = None
+        for scale in self._parameters.load_scales:
+            if why is not None:
+                self._tell(f"users are not well served: {why}; trying {scale:g} of the load")
+                wait_for(self._health_now, SETTLED_SECONDS, "the release rests again")
+            self._scale = scale
+            self._load.scale(scale)
+            with self._fresh_load():
+                self._progress.watch(PROBE_SECONDS)
+                why = self._uneasy()
+                if why is None:
+                    yield
+                    return
+        raise SetupError(
+            f"users are not well served even before the fault: {why} at {self._scale:g} of the "
+            "load. Ask for less (--load-scale), give the machine to the drill alone, or raise "
+            "--max-baseline-p99-ms if this is what your users are used to"
+        )
+
+    def _be_at_ease(self) -> None:
+        try:
+            self._progress.wait(self._uneasy, EASE_SECONDS, "users are well served")
+        except FaultError as error:
+            raise SetupError(
+                f"the fault was not injected, there was no steady state: {error}; "
+                "ask for less load (--load-scale)"
+            ) from error
+
+    def _uneasy(self) -> str | None:
+        return uneasy(self._load.state(), self._parameters.max_baseline_p99_ms)
 
     @contextlib.contextmanager
     def _fresh_load(self) -> Iterator[None]:
         try:
             self._tell("starting the load")
             self._load.start()
-            wait_for(self._load.waiting_for, LOAD_START_SECONDS, "the load runs", sleep=_slow)
+            wait_for(self._load.waiting_for, LOAD_START_SECONDS, "the load runs", sleep=slowly)
             state = self._load.state()
+            if self._stage.control is not None:
+                self._tell("starting the control")
+                self._stage.control.start()
             self._tell(f"warming up until demand begins (run {state['run_id']})")
             time.sleep(max(0.0, state["demand_at"] - time.time()))
             yield
@@ -189,43 +234,12 @@ class Runner:
             self._problems.setdefault("load", str(error))
         finally:
             with self._step("sweep"):
-                self._load.sweep()
+                self._sweep()
 
-    def _watch_load(self, seconds: float) -> None:
-        end = time.time() + seconds
-        while (left := end - time.time()) > 0:
-            time.sleep(min(PROGRESS_SECONDS, left))
-            self._progress()
-
-    def _wait(self, probe: Callable[[], str | None], seconds: float, what: str) -> None:
-        """Wait as the fault does, and tell what is still missing."""
-        last = [time.time()]
-
-        def told() -> str | None:
-            missing = probe()
-            if missing and time.time() - last[0] >= PROGRESS_SECONDS:
-                last[0] = time.time()
-                self._progress(missing)
-            return missing
-
-        wait_for(told, seconds, what)
-
-    def _progress(self, also: str = "") -> None:
-        try:
-            state = self._load.state()
-        except LoadError as error:
-            self._silences += 1
-            self._tell(f"   {error}")
-            if self._silences >= MAX_SILENCES:
-                raise
-            return
-        self._silences = 0
-        recent = state["recent"]
-        self._tell(
-            f"   {state['calls']:>7,} calls  {recent['calls_per_second']:>5.0f}/s  "
-            f"p99 {recent['p99_ms'] or 0:>5.0f} ms  failed {state['fail']}  "
-            f"unknown {state['unknown']}  {also}".rstrip()
-        )
+    def _sweep(self) -> None:
+        if self._stage.control is not None:
+            self._stage.control.sweep()
+        self._load.sweep()
 
     def _load_is_open(self) -> str | None:
         time.sleep(1.0)
@@ -247,8 +261,7 @@ class Runner:
         with self._phases.phase(name):
             before = cpu_seconds()
             yield
-            after = cpu_seconds()
-            self._busy[name] = busy_cores(before, after)
+            self._busy[name] = busy_cores(before, cpu_seconds())
 
     @contextlib.contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -265,15 +278,17 @@ class Runner:
     def _write(self) -> None:
         self._directory.write("pods.json", self._pods.seen())
         self._directory.write("deployments.json", self._deployments.seen())
+        self._directory.write("marks.json", self._stage.marks.as_json())
         run: dict[str, Any] = {
             "started_at": self._started_at,
-            "components": self._scenario.components,
+            "components": self._scenario.touched(self._parameters),
             "intervals": {n: [i.start, i.end] for n, i in self._phases.intervals.items()},
             "health": self._health,
             "problems": self._problems,
             "versions": self._versions,
             "machine": {
                 **machine(),
+                "load_scale": self._scale,
                 **{f"busy_cores_{name}": busy for name, busy in self._busy.items()},
             },
         }
@@ -281,28 +296,3 @@ class Runner:
 
     def _tell(self, text: str) -> None:
         self._say(f"{time.time() - self._started_at:6.1f} s  {text}")
-
-
-def machine() -> dict[str, float]:
-    """Cores and memory of the machine that the drill, and with kind all of it, runs on."""
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return {"cores": os.cpu_count() or 0, "memory_gib": round(pages * size / 2**30, 1)}
-
-
-def cpu_seconds() -> tuple[float, float]:
-    """(busy, all) seconds of all cores since boot; with kind, the cluster's are among them."""
-    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    # user nice system idle iowait irq softirq steal, in ticks of the kernel's clock.
-    hertz = os.sysconf("SC_CLK_TCK")
-    return (sum(ticks) - ticks[3] - ticks[4]) / hertz, sum(ticks) / hertz
-
-
-def busy_cores(before: tuple[float, float], after: tuple[float, float]) -> float:
-    """How many cores were at work between the two; 0 when no time has passed."""
-    passed = after[1] - before[1]
-    return round((after[0] - before[0]) / passed * (os.cpu_count() or 1), 2) if passed else 0.0
-
-
-def _slow(_: float) -> None:
-    # Each look starts a kubectl.
-    time.sleep(1.0)

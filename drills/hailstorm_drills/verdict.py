@@ -12,9 +12,10 @@ from typing import Any
 
 from hailstorm_drills.attribution import Attributed, attribute, share
 from hailstorm_drills.checkers import ALL, INVARIANTS
-from hailstorm_drills.checkers.base import Finding, Verdict, merge, run_checkers
+from hailstorm_drills.checkers.base import Checker, Finding, Verdict, merge, run_checkers
 from hailstorm_drills.evidence import Evidence
 from hailstorm_drills.operator_records import detection_seconds
+from hailstorm_drills.registry import scenarios
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,27 @@ class Judgement:
     attributed: tuple[Attributed, ...]
 
 
+def checkers_of(drill: str) -> list[tuple[str, Checker]]:
+    """The common checkers, some replaced by the drill's own, and then the drill's others."""
+    scenario = scenarios().get(drill)
+    if scenario is None:
+        # A directory of a drill that there is no longer can still be judged.
+        return list(ALL)
+    common = [(name, scenario.instead.get(name, checker)) for name, checker in ALL]
+    return [*common, *scenario.checkers]
+
+
 def judge(evidence: Evidence) -> Judgement:
     """Run every checker and merge; the same evidence gives the same judgement."""
-    findings = run_checkers(ALL, evidence)
+    findings = run_checkers(checkers_of(evidence.parameters.drill), evidence)
     attributed: Sequence[Attributed] = ()
     if evidence.history is not None:
         attributed = attribute(
             evidence.history.calls, evidence.lives, evidence.edge_lines, evidence.intervals
         )
-    verdict = merge(finding.verdict for finding in findings)
-    decisive = [f for f in findings if f.verdict == verdict and verdict != Verdict.PASS]
+    judged = [finding for finding in findings if finding.is_judged]
+    verdict = merge(finding.verdict for finding in judged)
+    decisive = [f for f in judged if f.verdict == verdict and verdict != Verdict.PASS]
     shown = decisive or [f for f in findings if f.checker == "availability"]
     why = "; ".join(f"{finding.checker}: {finding.why}" for finding in shown)
     return Judgement(verdict, why, tuple(findings), tuple(attributed))
@@ -63,7 +75,9 @@ def as_json(evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
         "p50_ms": waited.get("p50_ms"),
         "p99_ms": waited.get("p99_ms"),
         "recovery_seconds": figures["recovery"].get("recovery_seconds"),
-        "detection_seconds": detection_seconds(evidence),
+        # Of a gate that is drilled, its own; else when the operator began its record.
+        "detection_seconds": figures.get("detected", {}).get("median")
+        or detection_seconds(evidence),
         "invariants": {
             finding.checker: {"verdict": finding.verdict, "n": finding.n, "why": finding.why}
             for finding in judgement.findings
@@ -73,6 +87,8 @@ def as_json(evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
         "generator_lag_p99_ms": figures["generator"].get("lag_p99_ms"),
         "verdict": judgement.verdict,
         "why": judgement.why,
+        "control": figures.get("control"),
+        "marks": [vars(mark) for mark in evidence.marks],
         "findings": [asdict(finding) for finding in judgement.findings],
         "phases": {
             name: {"start": interval.start, "end": interval.end}

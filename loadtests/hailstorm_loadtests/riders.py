@@ -314,7 +314,7 @@ class Followed:
     """What one WatchTrip stream brought, and whether it kept its promises."""
 
     def __init__(self, after_version: int) -> None:
-        self.version = after_version
+        self.version = self._after = after_version
         self.is_final = False
         self.is_resumed = False
         self._trips = self._positions = 0
@@ -349,5 +349,8 @@ class Followed:
             self._problem = self._problem or "ended before the trip, without a resume marker"
         if self._problem:
             line.outcome = "fail"
-        told = f"changes={self._trips} positions={self._positions} resumed={self.is_resumed}"
+        told = (
+            f"after={self._after} changes={self._trips} positions={self._positions} "
+            f"resumed={self.is_resumed}"
+        )
         line.detail = "; ".join(filter(None, (line.detail, self._problem, told)))

@@ -39,6 +39,8 @@ HELD_ANNOTATION: Final = f"{GROUP}/held-by"
 # Beside it when the hold is minReadySeconds: what the field was before.
 MIN_READY_ANNOTATION: Final = f"{GROUP}/min-ready-seconds"
 
+# On a ServiceScaler: how its targetInFlight was measured, and for which images.
+CALIBRATION_ANNOTATION: Final = f"{GROUP}/calibration"
 # On the Deployment and the pods of warm spares: whose they are. It selects them.
 SPARE_OF_LABEL: Final = f"{GROUP}/spare-of"
 # On each of those pods: digest of the template that it was made from.
@@ -115,6 +117,7 @@ CONDITION_SIGNAL: Final = "SignalFresh"
 CONDITION_PANICKING: Final = "Panicking"
 CONDITION_LIMITED: Final = "Limited"
 CONDITION_CONFLICT: Final = "Conflict"
+CONDITION_CALIBRATION: Final = "CalibrationStale"
 CONDITION_SPARES: Final = "SparesReady"
 
 # Condition types of a RolloutRecord.
@@ -140,6 +143,11 @@ REASON_DEMAND_STEADY: Final = "DemandSteady"
 REASON_SCALED_UP: Final = "ScaledUp"
 REASON_SCALED_DOWN: Final = "ScaledDown"
 REASON_SCALED_BY_OTHER: Final = "ScaledByOther"
+REASON_CALIBRATED: Final = "ImageAsCalibrated"
+REASON_IMAGE_CHANGED: Final = "ImageChanged"
+REASON_TARGET_CHANGED: Final = "TargetInFlightChanged"
+REASON_NOT_CALIBRATED: Final = "NotCalibrated"
+REASON_CALIBRATION_BROKEN: Final = "CalibrationUnreadable"
 REASON_SPARES_READY: Final = "SparesReady"
 REASON_SPARES_STARTING: Final = "SparesStarting"
 REASON_SPARES_SERVING: Final = "SparesInService"

@@ -1,5 +1,6 @@
 """`hailstorm <noun> <verb>`: the operator's tools for people, without a cluster of their own."""
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -7,11 +8,24 @@ from typing import Final
 from hailstorm_operator import replay, scaler_console
 from hailstorm_operator.simulation import command as simulation
 
+
+def calibrate(arguments: Sequence[str]) -> int:
+    """
+    `hailstorm calibrate`, which loads a cluster through kubectl.
+
+    It lies with the drills, which an operator's image does not carry; so it is
+    imported by name, and only when it is asked for.
+    """
+    program = importlib.import_module("hailstorm_drills.calibration.__main__")
+    return int(program.main(arguments))
+
+
 COMMANDS: Final[dict[tuple[str, ...], Callable[[Sequence[str]], int]]] = {
     ("rollout", "replay"): replay.main,
     ("scaler", "explain"): scaler_console.explain_main,
     ("scaler", "replay"): scaler_console.replay_main,
     ("simulate",): simulation.main,
+    ("calibrate",): calibrate,
 }
 USAGE_EXIT: Final = 64
 

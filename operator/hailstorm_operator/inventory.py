@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hailstorm_operator import api
+from hailstorm_operator.calibration import images_of
 from hailstorm_operator.pod_views import PodView, PodViews
 
 Json = Mapping[str, Any]
@@ -27,6 +28,7 @@ class DeploymentView:
     rollout_in_progress: bool
     replicas_set_by: str
     held_by: str = ""
+    images: tuple[tuple[str, str], ...] = ()
     generation: int = 0
     available: int = 0
 
@@ -169,6 +171,7 @@ def view_deployment(body: Json) -> DeploymentView:
         generation=int(metadata.get("generation", 0)),
         available=int(status.get("availableReplicas", 0)),
         held_by=(metadata.get("annotations") or {}).get(api.HELD_ANNOTATION, "").split("/")[0],
+        images=tuple(sorted(images_of(body).items())),
     )
 
 

@@ -72,6 +72,9 @@ class Roster:
         generation, uid = int(metadata.get("generation", 0)), str(metadata["uid"])
         known = self._loops.get(key)
         if known is not None and known[2] == uid and known[1] >= generation:
+            if known[0] is not None and known[1] == generation:
+                # Annotations change without a new generation; a calibration lies in one.
+                known[0].body = body
             return
         await self._end(key)
         try:

@@ -17,20 +17,21 @@ from typing import Any, Final
 import aiohttp
 
 from hailstorm_operator import api, metrics, scaler_status
+from hailstorm_operator.calibration import calibration_condition
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.conditions import Condition
 from hailstorm_operator.event_watch import EventWatch
 from hailstorm_operator.explanations import explain
 from hailstorm_operator.inventory import DeploymentView, Inventory
 from hailstorm_operator.recorder_client import RecorderClient
-from hailstorm_operator.scaler_rules import demand_of, rules_of
-from hailstorm_operator.scaling import Decision, decide_scale, pods_for
+from hailstorm_operator.scaler_rules import demand_of, round_of, rules_of
+from hailstorm_operator.scaling import Decision, decide_scale
 from hailstorm_operator.scaling_inputs import Capacity, Inputs, first_memory
 from hailstorm_operator.shrinking import Shrinking
 from hailstorm_operator.signal_reader import SignalReader
 from hailstorm_operator.signals import Reading
 from hailstorm_operator.specs import EdgeSignal, ScalerSpec
-from hailstorm_operator.warm_spares import Round, WarmSpares
+from hailstorm_operator.warm_spares import WarmSpares
 from hailstorm_operator.windows import SignalWindows
 
 logger = logging.getLogger(__name__)
@@ -201,27 +202,8 @@ class ScalerLoop:
 
     async def _act(self, view: DeploymentView, decision: Decision, started: float) -> None:
         """Scale the target and move spares at the same time; neither waits for the other."""
-        demand, rules = decision.inputs.demand, decision.inputs.rules
-        wanted = decision.wanted
-        if wanted is not None:
-            # Spares are for what is there now; what a slope will bring, new pods are for.
-            present = max(demand.fast or 0.0, demand.stable or 0.0)
-            wanted = min(wanted, pods_for(present, rules))
-        if decision.clamp == api.CLAMP_TOLERANCE:
-            wanted = decision.desired
-        turn = self._spares.turn(
-            Round(
-                now=decision.inputs.now,
-                view=view,
-                wanted=wanted,
-                desired=decision.desired,
-                is_signal_whole=demand.state == "fresh",
-                is_panicking=decision.memory.panicking,
-                is_conflicted=bool(decision.inputs.capacity.conflict),
-                is_judged=self._is_judged(view),
-            )
-        )
-        acts = [turn]
+        round_ = round_of(decision, view, is_judged=self._is_judged(view))
+        acts = [self._spares.turn(round_)]
         if decision.action != "hold":
             acts.append(self._write_replicas(view, decision, started))
         for result in await asyncio.gather(*acts, return_exceptions=True):
@@ -255,6 +237,7 @@ class ScalerLoop:
     ) -> None:
         generation = int(self.body["metadata"].get("generation", 0))
         status, conditions = scaler_status.describe(decision, reading, generation, conflict)
+        conditions.append(self._calibration())
         history = list(self._status.get("decisions") or [])
         # Compared with what was last kept: a state that came and went is no news.
         if scaler_status.is_news(decision, self._kept):
@@ -271,6 +254,15 @@ class ScalerLoop:
         elif "lastScaleTime" in self._status:
             status["lastScaleTime"] = self._status["lastScaleTime"]
         await self._write_status(status, conditions)
+
+    def _calibration(self) -> Condition:
+        """Whether targetInFlight was measured at what the target runs now."""
+        view = self._inventory.deployments.get((self.namespace, self.spec.target.name))
+        return calibration_condition(
+            self.body["metadata"].get("annotations") or {},
+            dict(view.images) if view else {},
+            self.spec.target_in_flight,
+        )
 
     async def _tell_missing(self) -> None:
         text = f"there is no Deployment {self.spec.target.name} in namespace {self.namespace}"

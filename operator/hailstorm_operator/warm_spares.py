@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 # Services and budgets change seldom and are not watched.
 LOOK_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 2.0
+# Whoever has to change something is about to look whether it helped.
+PROBLEM_SECONDS: Final = 5.0
 
 Post = Callable[..., Awaitable[None]]
 
@@ -77,6 +79,7 @@ class WarmSpares:
         post: Post,
     ) -> None:
         self._namespace: str = scaler["metadata"]["namespace"]
+        self._name: str = scaler["metadata"]["name"]
         self._spec = spec
         self._key = (self._namespace, spare_name(spec.target.name))
         self._cluster = cluster
@@ -117,6 +120,7 @@ class WarmSpares:
             return
         self._is_stopped = round_.view.replicas == 0
         self._keep_pool(round_)
+        self._measure()
         if not self.facts.selector or time.monotonic() < self._move_at:
             return
         decision = decide_spares(
@@ -147,6 +151,12 @@ class WarmSpares:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
+
+    def _measure(self) -> None:
+        serving = self.in_service
+        ready = sum(one.ready for one in self._spares())
+        for place, count in (("service", serving), ("pool", ready - serving)):
+            metrics.SPARES.labels(self._namespace, self._name, place).set(count)
 
     def describe(self) -> tuple[dict[str, Any] | None, list[Condition]]:
         """The status block (None where there never were spares) and its condition."""
@@ -208,7 +218,8 @@ class WarmSpares:
             self._inventory.pods.replace(self._key, listed)
             await self._pool.sync(is_free=is_free, is_stopped=is_stopped)
             self._error = None
-            self._look_at = time.monotonic() + LOOK_SECONDS
+            pause = PROBLEM_SECONDS if self.facts.problem else LOOK_SECONDS
+            self._look_at = time.monotonic() + pause
         except ClusterError as error:
             metrics.API_ERRORS.labels("spares").inc()
             logger.warning("spares %s/%s: %s", *self._key, error)
@@ -264,7 +275,7 @@ class WarmSpares:
                 for name in moved
             ],
         )
-        metrics.SPARE_MOVES.labels(self._namespace, self._key[1], to).inc(len(moved))
+        metrics.SPARE_MOVES.labels(self._namespace, self._name, to).inc(len(moved))
         reason = api.REASON_SPARES_IN if to == "service" else api.REASON_SPARES_OUT
         side = "into" if to == "service" else "out of"
         text = f"{len(moved)} {side} Service {facts.service} ({why}): {', '.join(moved)}"

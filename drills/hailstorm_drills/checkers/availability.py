@@ -3,6 +3,7 @@
 from collections import Counter
 
 from hailstorm_drills.checkers.base import Finding, Verdict, bound95
+from hailstorm_drills.checkers.streams import mended
 from hailstorm_drills.evidence import Evidence
 
 NAME = "availability"
@@ -13,14 +14,16 @@ def check_availability(evidence: Evidence) -> Finding:
     """
     FAIL with one failed call; UNKNOWN with one whose outcome nobody knows, or
     without a call while the fault lasted. Shed calls count as failed: a planned
-    deploy is no reason to refuse anybody.
+    deploy is no reason to refuse anybody. A stream that broke and was resumed
+    where it ended is counted by itself: its caller missed nothing.
     """
     if evidence.history is None:
         return Finding(NAME, Verdict.UNKNOWN, "there is no history")
     calls = evidence.history.calls
     fault = evidence.fault
     n = len(calls)
-    outcomes = Counter(call.outcome for call in calls)
+    resumed = mended(calls)
+    outcomes = Counter("resumed" if id(call) in resumed else call.outcome for call in calls)
     during = [call for call in calls if fault and fault.holds(call.intended)]
     shed = sum(call.code == SHED_CODE for call in calls)
     retried = sum((call.attempts or 1) > 1 and call.outcome == "ok" for call in calls)
@@ -32,14 +35,20 @@ def check_availability(evidence: Evidence) -> Finding:
         "unknown": unknown,
         "shed": shed,
         "retried_ok": retried,
+        "streams_resumed": outcomes["resumed"],
         "failed_bound95": bound95(failed, n),
         "offered_during_fault": len(during),
-        "failed_during_fault": sum(call.outcome == "fail" for call in during),
+        "failed_during_fault": sum(
+            call.outcome == "fail" and id(call) not in resumed for call in during
+        ),
         "codes": dict(Counter(call.code for call in calls).most_common()),
         "methods": {
             method: {
                 "n": count,
-                "failed": sum(c.method == method and c.outcome == "fail" for c in calls),
+                "failed": sum(
+                    c.method == method and c.outcome == "fail" and id(c) not in resumed
+                    for c in calls
+                ),
             }
             for method, count in Counter(call.method for call in calls).most_common()
         },

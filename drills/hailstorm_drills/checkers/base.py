@@ -33,6 +33,8 @@ class Finding:
     # How many things were looked at; a zero means nothing without it.
     n: int = 0
     figures: dict[str, Any] = field(default_factory=dict)
+    # A finding that is only told decides nothing: a control arm's, for instance.
+    is_judged: bool = True
 
 
 Checker = Callable[[Evidence], Finding]

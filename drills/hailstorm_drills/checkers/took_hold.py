@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from hailstorm_drills.checkers.base import Finding, Verdict
+from hailstorm_drills.checkers.demand import demand
 from hailstorm_drills.evidence import Evidence
 from hailstorm_drills.pods import READY, PodLife
 
@@ -21,33 +22,30 @@ def check_took_hold(evidence: Evidence) -> Finding:
     for component in evidence.components:
         own = [life for life in evidence.lives if life.component == component]
         old = [life for life in own if life.phase_at(fault.start) == READY]
-        fresh = [life for life in own if _became_ready(life, fault.start, fault.end)]
+        fresh = [life for life in own if became_ready(life, fault.start, fault.end)]
         gone = [life for life in old if life.is_gone]
         figures[component] = {"replaced": len(gone), "of": len(old), "new": len(fresh)}
         if not old or len(gone) < len(old) or not fresh:
             doubts.append(
                 f"{component}: {len(gone)} of {len(old)} old pods went, {len(fresh)} new came"
             )
-    calls = evidence.history.calls if evidence.history else ()
-    n = len(calls)
-    retried = sum((call.attempts or 1) > 1 for call in calls)
-    inner = sum(line.attempts > 1 for line in evidence.edge_lines if line.is_internal)
-    figures.update(retried_calls=retried, retried_inner_calls=inner, user_calls=n)
     if not evidence.components:
         doubts.append("no component was to be replaced")
-    if n < evidence.parameters.min_user_calls:
-        doubts.append(f"{n} user calls, {evidence.parameters.min_user_calls} are needed")
+    few, counts, n = demand(evidence)
+    figures.update(counts)
+    doubts += few
     if doubts:
         return Finding(NAME, Verdict.UNKNOWN, "; ".join(doubts), n, figures)
     replaced = sum(figures[c]["replaced"] for c in evidence.components)
     told = (
         f"{replaced} pods of {len(evidence.components)} components were replaced in "
-        f"{fault.seconds:.0f} s under {n} calls; {retried} calls and {inner} inner ones "
-        "were retried"
+        f"{fault.seconds:.0f} s under {n} calls; {figures['retried_calls']} calls and "
+        f"{figures['retried_inner_calls']} inner ones were retried"
     )
     return Finding(NAME, Verdict.PASS, told, n, figures)
 
 
-def _became_ready(life: PodLife, start: float, end: float) -> bool:
+def became_ready(life: PodLife, start: float, end: float) -> bool:
+    """Whether the pod was ready for the first time between the two."""
     first = life.first(READY)
     return first is not None and start <= first <= end

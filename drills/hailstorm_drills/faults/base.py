@@ -2,8 +2,9 @@
 The life of a fault, and the promise that it is healed whatever happens.
 
     NEW -> SET_UP -> INJECTED -> TOOK_HOLD -> RECOVERED -> HEALED -> CLEAN
+                                   hold
 
-`injected` is used with `with`: leaving the block recovers, waits until all is
+`guarded` is used with `with`: leaving the block recovers, waits until all is
 healed, and cleans up, also when the block failed or was interrupted. A fault
 that never took hold is no fault, so the wait for it raises.
 """
@@ -33,6 +34,13 @@ class Fault(Protocol):
 
     def took_hold(self) -> str | None:
         """None once the fault is in force; until then, what is missing."""
+
+    def hold(self) -> None:
+        """
+        Keep it up for as long as the plan says, or repeat it; most end by themselves.
+
+        May raise FaultError; the fault is then healed.
+        """
 
     def recover(self) -> None:
         """Take it back, as far as it does not end by itself. Repeatable."""
@@ -71,6 +79,11 @@ def wait_for(
         sleep(LOOK_SECONDS)
 
 
+def slowly(_: float) -> None:
+    """A `sleep` for `wait_for` whose every look starts a kubectl."""
+    time.sleep(1.0)
+
+
 class Guard:
     """Keeps a fault's steps in order, and heals exactly once."""
 
@@ -95,6 +108,11 @@ class Guard:
         self._step(State.INJECTED)
         self._wait(self._fault.took_hold, seconds, "the fault took hold")
         self.state = State.TOOK_HOLD
+
+    def hold(self) -> None:
+        """Keep the fault up; only after it took hold."""
+        self._step(State.TOOK_HOLD)
+        self._fault.hold()
 
     def heal(self, seconds: float) -> None:
         """Recover and wait until healed, from wherever the fault is. Repeatable."""

@@ -2,20 +2,15 @@
 A release rolls to its next version: `helm upgrade`, as an engineer would do it.
 
 It is planned work and not damage, and users must not notice it all the same.
-It took hold when a pod of the new template serves in every component that was
-to roll; it is healed when all have rolled and the last old pod is gone.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hailstorm_drills.cluster import Cluster
-from hailstorm_drills.faults.base import FaultError
-from hailstorm_drills.pods import HASH_LABEL
-from hailstorm_drills.rollouts import component_of, hashes, is_ready, unsettled
-
-Objects = Callable[[], Iterable[dict[str, Any]]]
+from hailstorm_drills.faults.rolling import Objects, Rolling
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class Release:
     def upgrade(self, values: Sequence[str], settings: Sequence[str] = ()) -> None:
         """`helm upgrade --install` to these values; does not wait for pods."""
         files = [word for file in values for word in ("--values", file)]
-        sets = [word for setting in settings for word in ("--set", setting)]
+        sets = [word for setting in settings for word in (_option(setting), setting)]
         self.cluster.helm(
             *("upgrade", "--install", self.name, self.chart),
             *("--namespace", self.namespace),
@@ -46,7 +41,7 @@ class Release:
 
 
 @dataclass
-class HelmRollout:
+class HelmRollout(Rolling):
     """The fault."""
 
     release: Release
@@ -58,47 +53,24 @@ class HelmRollout:
     _before: dict[str, set[str]] = field(default_factory=dict)
     _was_injected: bool = False
 
-    def set_up(self) -> None:
-        """Note the templates before; every component must be there and settled."""
-        told = unsettled(self.deployments(), self.pods())
-        if told:
-            raise FaultError(f"the release is not settled before the rollout: {told}")
-        pods = list(self.pods())
-        self._before = {component: hashes(pods, component) for component in self.components}
-        missing = [component for component, found in self._before.items() if not found]
-        if missing:
-            raise FaultError(f"no pods of {', '.join(missing)}")
-
     def inject(self) -> None:
         """`helm upgrade` to the next values."""
         self.release.upgrade(self.next_values, self.settings)
         self._was_injected = True
-
-    def took_hold(self) -> str | None:
-        """A ready pod of a new template in every component."""
-        pods = list(self.pods())
-        missing = [c for c in self.components if not self._new_ready(pods, c)]
-        return f"no ready pod of a new template in {', '.join(missing)}" if missing else None
 
     def recover(self) -> None:
         """A rollout ends by itself; one that Kubernetes gave up on is rolled back."""
         if self._was_injected and any(map(_has_failed, self.deployments())):
             self.release.rollback()
 
-    def healed(self) -> str | None:
-        """Rolled to the end, and no pod terminating."""
-        return unsettled(self.deployments(), self.pods())
 
-    def clean_up(self) -> None:
-        """Nothing is left behind: the next version stays."""
-
-    def _new_ready(self, pods: Iterable[dict[str, Any]], component: str) -> bool:
-        return any(
-            component_of(pod) == component
-            and pod["metadata"]["labels"].get(HASH_LABEL) not in self._before[component]
-            and is_ready(pod)
-            for pod in pods
-        )
+def _option(setting: str) -> str:
+    """How to hand a `key=value` to Helm, whose --set makes text of a number with a point."""
+    _, _, value = setting.partition("=")
+    try:
+        return "--set-json" if isinstance(json.loads(value), float) else "--set"
+    except ValueError:
+        return "--set"
 
 
 def _has_failed(deployment: dict[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +18,12 @@ LOOK_SECONDS = 0.2
 # Ends at once when asked to: rollouts of a test should not wait for a grace period.
 IDLE = "trap 'exit 0' TERM; sleep infinity & wait"
 
-# Answers /stats as an Envoy does, and /metrics as a pod; /set is for the test alone.
+# Answers /stats as an Envoy does, and /metrics as a pod;
+# /set?value=&shed=&pods=address:calls,... is for the test alone.
 EDGE_STUB = """
 import http.server, re, time, urllib.parse
 calls = rate = shed = 0.0
+pods = {}
 since = last = time.time()
 def figures():
     global shed, last
@@ -32,6 +34,7 @@ def figures():
         "upstream_rq_completed": f"{int(shed + 100 * (now - since))}",
         "upstream_rq_time": "P0(50,50) P50(50,50) P100(50,50)",
         "grpc.8": f"{int(shed)}",
+        **pods,
     }
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -43,6 +46,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             figures()
             calls = float(query.get("value", [calls])[0])
             rate = float(query.get("shed", [rate])[0])
+            for pod in filter(None, query.get("pods", [""])[0].split(",")):
+                address, _, value = pod.rpartition(":")
+                pods[f"endpoint.{address}_50051.rq_active"] = value
         elif url.path == "/metrics":
             lines = [f"calls_in_flight {calls:g}"]
         elif url.path == "/stats":
@@ -201,15 +207,34 @@ class Place:
         self.kubectl("wait", "--for=condition=Ready", "pod", "-l", "app=edge", "--timeout=60s",
                      timeout=70)  # fmt: skip
 
-    def set_in_flight(self, calls: float, pod: str = "edge-0") -> None:
-        """Let an edge pod report so many calls in flight."""
-        path = f"/api/v1/namespaces/{self.namespace}/pods/http:{pod}:9902/proxy/set?value={calls}"
+    def set_in_flight(
+        self, calls: float, pod: str = "edge-0", by_address: Mapping[str, float] | None = None
+    ) -> None:
+        """Let an edge pod report so many calls in flight, and how many on each address."""
+        pods = ",".join(f"{address}:{value}" for address, value in (by_address or {}).items())
+        path = (
+            f"/api/v1/namespaces/{self.namespace}/pods/http:{pod}:9902/proxy/set"
+            f"?value={calls}&pods={pods}"
+        )
         self.cluster.kubectl("get", "--raw", path)
 
     def set_shed(self, per_second: float, pod: str = "edge-0") -> None:
         """Let an edge pod refuse so many calls a second."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/http:{pod}:9902/proxy/set"
         self.cluster.kubectl("get", "--raw", f"{path}?shed={per_second}")
+
+    def service(self, name: str = "app", **selector: str) -> dict[str, Any]:
+        """A headless Service; by default of the pods of `deployment()`."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name},
+            "spec": {
+                "clusterIP": "None",
+                "selector": selector or {"app": "app"},
+                "ports": [{"name": "grpc", "port": 50051}],
+            },
+        }
 
     def scaler(self, name: str = "app", **spec: Any) -> dict[str, Any]:
         """A ServiceScaler with short windows."""

@@ -32,7 +32,7 @@ def once(probe: Callable[[], str | None], seconds: float, what: str) -> None:
         raise FaultError(told)
 
 
-ALL_STEPS = ["set_up", "inject", "took_hold", "recover", "healed", "clean_up"]
+ALL_STEPS = ["set_up", "inject", "took_hold", "hold", "recover", "healed", "clean_up"]
 
 
 def live(fault: Any) -> None:
@@ -40,6 +40,7 @@ def live(fault: Any) -> None:
         guard.set_up()
         guard.inject()
         guard.wait_took_hold(1.0)
+        guard.hold()
         guard.heal(1.0)
 
 
@@ -49,7 +50,7 @@ def test_steps_come_in_order_and_once() -> None:
     assert fault.steps == ALL_STEPS
 
 
-@pytest.mark.parametrize("step", ["inject", "took_hold"])
+@pytest.mark.parametrize("step", ["inject", "took_hold", "hold"])
 def test_fault_is_healed_when_a_step_fails(step: str) -> None:
     fault = Told(fails=step)
     with pytest.raises(FaultError, match=f"{step} failed"):

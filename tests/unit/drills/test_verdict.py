@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
-from hailstorm_drills.__main__ import image_of, main
+from hailstorm_drills.__main__ import main
+from hailstorm_drills.checkers import ALL
 from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.evidence import Directory, Evidence
+from hailstorm_drills.images import image_of
+from hailstorm_drills.phases import ORDER
 from hailstorm_drills.registry import scenarios
 from hailstorm_drills.report.page import render_page
 from hailstorm_drills.report.postmortem import render_postmortem
 from hailstorm_drills.runner import SetupError
 from hailstorm_drills.table import render
-from hailstorm_drills.verdict import as_json, judge
+from hailstorm_drills.verdict import as_json, checkers_of, judge
 from hailstorm_loadtests.history import Call, History
 
 Make = Callable[..., Evidence]
@@ -185,13 +188,16 @@ def test_directory_gives_back_what_was_seen(tmp_path: Path, parameters: Any) -> 
     assert (tmp_path / "report.html").exists()
 
 
-GOLDEN = Path(__file__).with_name("plan-rolling-deploy.txt")
+FOLDER = Path(__file__).parent
 
 
 @pytest.mark.parametrize("is_twin", [False, True])
-def test_plan_is_the_golden_one(is_twin: bool, parameters: Any) -> None:
-    plan = scenarios()["rolling-deploy"].make_plan(parameters(is_twin=is_twin))
-    golden = GOLDEN.with_stem(GOLDEN.stem + ("-twin" if is_twin else ""))
+@pytest.mark.parametrize("name", sorted(scenarios()))
+def test_plan_is_the_golden_one(name: str, is_twin: bool, parameters: Any) -> None:
+    scenario = scenarios()[name]
+    values = {k: v for k, v in scenario.defaults.items() if k != "min_user_calls"}
+    plan = scenario.make_plan(parameters(drill=name, is_twin=is_twin, **values))
+    golden = FOLDER / f"plan-{name}{'-twin' if is_twin else ''}.txt"
     assert plan.render() + "\n" == golden.read_text()
 
 
@@ -199,6 +205,25 @@ def test_every_drill_has_a_twin() -> None:
     for scenario in scenarios().values():
         assert scenario.twin_settings
         assert scenario.twin_summary
+        assert scenario.components
+
+
+@pytest.mark.parametrize("name", sorted(scenarios()))
+def test_every_plan_begins_and_ends_as_all_do(name: str, parameters: Any) -> None:
+    steps = scenarios()[name].make_plan(parameters(drill=name)).steps
+    phases = [step.phase for step in steps]
+    assert phases == sorted(phases, key=ORDER.index)
+    assert steps[0].text.startswith("install release hailstorm from v.yaml")
+    assert steps[-1].text.startswith("check availability, latency, recovery")
+    assert {"inject", "hold", "recover", "settle", "judge"} <= set(phases)
+
+
+def test_every_check_of_a_drill_is_judged_by_its_name() -> None:
+    for name in scenarios():
+        names = [check for check, _ in checkers_of(name)]
+        assert len(names) == len(set(names))
+        assert set(scenarios()[name].instead) <= set(names)
+    assert [check for check, _ in checkers_of("gone")] == [check for check, _ in ALL]
 
 
 def test_image_comes_from_the_releases_values(tmp_path: Path) -> None:

@@ -436,3 +436,9 @@ def test_every_decision_keeps_the_rules_and_can_be_replayed(given_inputs: Inputs
     assert (decision.action == "hold") == (after == before)
     assert explain(decision)
     assert replay(json.loads(json.dumps(decision.as_json()))) == decision
+
+
+def test_spares_in_service_keep_a_demand_from_being_a_panic() -> None:
+    # Eight pods' worth: twice what is ready, but not twice what serves.
+    assert decide(40.0, replicas=4).memory.panicking
+    assert not decide(40.0, replicas=4, spares_serving=1).memory.panicking
