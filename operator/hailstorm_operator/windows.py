@@ -7,6 +7,7 @@ kept for a while, as the HPA keeps its recommendations: shrinking has to satisfy
 the highest of them.
 """
 
+import itertools
 import math
 from collections import deque
 from typing import Final
@@ -62,7 +63,7 @@ class SignalWindows:
         for scatter, or it would hide itself. 0 with fewer than four samples.
         """
         values = self._last(now, self.stable_seconds)
-        jumps = sorted((one - two) ** 2 for one, two in zip(values, values[1:], strict=False))
+        jumps = sorted((one - two) ** 2 for one, two in itertools.pairwise(values))
         kept = jumps[:-STEP_JUMPS]
         # Two independent samples differ by twice their variance.
         return math.sqrt(sum(kept) / len(kept) / 2) if kept else 0.0
