@@ -103,13 +103,13 @@ def test_name_that_is_used_again_is_a_new_pod() -> None:
 
 def test_first_call_and_fair_share_are_the_recorders() -> None:
     events = begun(before=2, after=3)
-    see(events, 6.1, pod("app-3", 0, ready=6))
+    see(events, 7.5, pod("app-3", 0, ready=6))
     assert events.asks_from(START.timestamp() + 8) == START.timestamp() + 4
     events.show_calls([second(5, a1=50, a2=50), second(7, a1=40, a2=40, a3=4)])
     (event,) = events.describe()
     assert event["pods"][0]["firstCall"] == "2026-11-26T05:00:07.000Z"
     assert "fairShare" not in event["pods"][0]
-    events.show_calls([second(8, a1=35, a2=35, a3=27), second(9, a1=34, a2=34, a3=29)])
+    events.show_calls([second(8, a1=35, a2=35, a3=20), second(9, a1=34, a2=34, a3=29)])
     (event,) = events.describe()
     assert event["seconds"]["firstCall"] == 6.8
     assert event["seconds"]["fairShare"] == 8.8

@@ -185,9 +185,9 @@ def test_hpa_shrinks_to_the_highest_recommendation_of_five_minutes() -> None:
 def test_kpa_panics_at_twice_what_is_ready_and_does_not_shrink_in_it() -> None:
     policy = Kpa(BOUNDS, 2.0)
     assert drive(policy, 62, in_flight=6.0, pods=3) == []
-    (grown, *_) = drive(policy, 6, in_flight=18.0, pods=3, start=62.0)
-    assert grown[1] >= 6
-    assert drive(policy, 50, in_flight=2.0, pods=9, start=68.0) == []
+    grown = drive(policy, 6, in_flight=60.0, pods=3, start=62.0)[-1][1]
+    assert grown >= 12
+    assert drive(policy, 50, in_flight=2.0, pods=grown, start=68.0) == []
 
 
 def test_kpa_shrinks_by_half_at_most_after_a_calm_window() -> None:
@@ -235,10 +235,11 @@ def test_command_prints_the_scorecard_and_writes_figures_and_plot(
 
 
 def test_steady_load_makes_no_flaps() -> None:
-    demand = Demand("steady", tuple([150.0] * 3600))
+    demand = Demand("steady", tuple([150.0] * 1200))
     options = command._parser().parse_args([])
-    ours = command.compare(demand, POD, options)[3]
-    assert ours.flaps <= 2
+    per_pod = POD.knee() * options.utilisation
+    ours = command.policies(POD, options, per_pod, BOUNDS)[3]
+    assert run(demand, ours, POD, 4, "steady").flaps <= 2
 
 
 def test_demand_that_cannot_be_read_is_a_usage_error(
