@@ -15,10 +15,12 @@ from hailstorm_platform import (
     bench,
     checks,
     cluster,
+    compare,
     demo,
     docker_daemon,
     doctor,
     down,
+    example,
     go_tools,
     protos,
     stack,
@@ -70,6 +72,7 @@ def _images(call: Call) -> None:
         paths = [values]
     else:
         paths = list(stack.load_both_versions(context, wanted, found))
+    example.load_image(context, wanted, found.source)
     for path in paths:
         context.report.say(f"values: {path}")
 
@@ -109,6 +112,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Call], int | None]]]] = {
         "cluster, charts, and one drill",
         lambda c: demo.run(c.context, c.commands, c.options.drill),
     ),
+    "example": ("install examples/fortio", lambda c: example.install(c.context, c.commands)),
     "footprint": (
         "measure what the idle demo costs",
         lambda c: demo.footprint(c.context, c.commands),
@@ -116,6 +120,10 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Call], int | None]]]] = {
     "bench": (
         "measure the core against its limits",
         lambda c: bench.run(c.context, c.commands, c.options.arguments),
+    ),
+    "compare": (
+        "three autoscalers under one load",
+        lambda c: compare.run(c.context, c.commands, c.options.arguments),
     ),
     "seed": (
         "load millions of trips",
@@ -146,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
                 default=["rolling-deploy"],
                 help="the drill and its options; after -- where options come first",
             )
-        if name in ("bench", "seed"):
+        if name in ("bench", "compare", "seed"):
             sub.add_argument(
                 "arguments",
                 nargs="*",

@@ -42,11 +42,18 @@ BUF: Final = GoTool(
     "buf", "github.com/bufbuild/buf", versions.BUF, "github.com/bufbuild/buf/cmd/buf"
 )
 GHZ: Final = GoTool("ghz", "github.com/bojand/ghz", versions.GHZ, "github.com/bojand/ghz/cmd/ghz")
+FORTIO: Final = GoTool("fortio", "fortio.org/fortio", versions.FORTIO, "fortio.org/fortio")
 COREDNS: Final = GoTool(
     "coredns", "github.com/coredns/coredns", versions.COREDNS, "github.com/coredns/coredns"
 )
 ETCD: Final = GoTool(
     "etcd", "go.etcd.io/etcd/server/v3", versions.ETCD, "go.etcd.io/etcd/server/v3"
+)
+METRICS_SERVER: Final = GoTool(
+    "metrics-server",
+    "sigs.k8s.io/metrics-server",
+    versions.METRICS_SERVER,
+    "sigs.k8s.io/metrics-server/cmd/metrics-server",
 )
 LOCAL_PATH_PROVISIONER: Final = GoTool(
     "local-path-provisioner",

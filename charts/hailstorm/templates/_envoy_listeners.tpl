@@ -78,7 +78,11 @@ http_filters:
       proto_descriptor: /etc/envoy/hailstorm.pb
       services:
         {{- range $edge.upstreams }}
-        - {{ .grpcService }}
+        {{- if .json }}
+        {{- range $service, $_ := .services }}
+        - {{ $service }}
+        {{- end }}
+        {{- end }}
         {{- end }}
       # google.rpc.Status as the body of an error, with its details spelt out.
       convert_grpc_status: true
@@ -95,6 +99,11 @@ http_filters:
     typed_config:
       "@type": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer
       max_request_bytes: {{ $edge.limits.requestBytes | int64 }}
+  # Counts calls by their gRPC status: refused ones (grpc.8) are demand to the scaler.
+  - name: envoy.filters.http.grpc_stats
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
+      stats_for_all_methods: false
   - name: envoy.filters.http.router
     typed_config:
       "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
