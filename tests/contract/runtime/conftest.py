@@ -1,5 +1,6 @@
 """A real grpc.aio server in the test's own process, with the parts of `run.serve`."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -108,5 +109,8 @@ async def running(server_settings: ServerSettings) -> AsyncIterator[Running]:
     await server.start()
     # The kubelet's name: this client stays while `lb` says no.
     async with direct_channel(f"dns:///127.0.0.1:{port}", health_name="liveness") as channel:
+        # Its connects have a second each: on a busy machine the first one may fail,
+        # and the first call with it, whatever the test is about.
+        await asyncio.wait_for(channel.channel_ready(), 30)
         yield Running(server, channel, port, script, streams, lifecycle, admission, registry)
     await server.stop(0)
