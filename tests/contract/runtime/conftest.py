@@ -1,6 +1,5 @@
 """A real grpc.aio server in the test's own process, with the parts of `run.serve`."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,6 @@ from prometheus_client import CollectorRegistry
 
 from hailstorm.location.v1 import location_pb2_grpc
 from hailstorm.runtime.admission import Admission
-from hailstorm.runtime.channels import direct_channel
 from hailstorm.runtime.clock import SystemClock
 from hailstorm.runtime.health import Health
 from hailstorm.runtime.interceptor import ServerInterceptor
@@ -20,6 +18,7 @@ from hailstorm.runtime.process import LifecycleSettings, ServerSettings
 from hailstorm.runtime.server import build_server, listen
 from hailstorm.runtime.telemetry import ServerMetrics
 from hailstorm.trip.v1 import trip_pb2_grpc
+from ready_channel import ready_channel
 
 
 class Script(location_pb2_grpc.LocationServiceServicer):
@@ -108,9 +107,6 @@ async def running(server_settings: ServerSettings) -> AsyncIterator[Running]:
     await lifecycle.serving()
     await server.start()
     # The kubelet's name: this client stays while `lb` says no.
-    async with direct_channel(f"dns:///127.0.0.1:{port}", health_name="liveness") as channel:
-        # Its connects have a second each: on a busy machine the first one may fail,
-        # and the first call with it, whatever the test is about.
-        await asyncio.wait_for(channel.channel_ready(), 30)
+    async with ready_channel(f"dns:///127.0.0.1:{port}", health_name="liveness") as channel:
         yield Running(server, channel, port, script, streams, lifecycle, admission, registry)
     await server.stop(0)
