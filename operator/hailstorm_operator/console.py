@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hailstorm_operator import replay
+from hailstorm_operator import replay, rollout_show
 
 COMMANDS: Final[dict[tuple[str, str], Callable[[Sequence[str]], int]]] = {
     ("rollout", "replay"): replay.main,
+    ("rollout", "show"): rollout_show.show_rollout,
 }
 # They load a cluster through kubectl and lie with the drills, which an operator's
 # image does not carry; so they are found by name, when they are asked for.
