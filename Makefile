@@ -4,8 +4,8 @@
 PLATFORM = PYTHONPATH=platform python3 -m hailstorm_platform
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor venv lock tools cluster images demo demo-twin footprint compare bench seed test unit lint protos \
-	verify-protos down clean
+.PHONY: help doctor venv lock tools cluster images demo demo-twin example footprint compare bench seed test unit \
+	lint protos verify-protos down clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -19,6 +19,9 @@ demo: doctor ## a cluster, both charts, a rolling deploy under load, its verdict
 
 demo-twin: doctor ## the same with drain and retries off: it must FAIL
 	@$(PLATFORM) demo -- rolling-deploy --twin
+
+example: doctor ## an app that is not ours, behind the demo's edge: examples/fortio
+	@$(PLATFORM) example
 
 footprint: ## what the demo costs while nobody uses it
 	@$(PLATFORM) footprint

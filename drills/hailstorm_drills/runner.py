@@ -14,15 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from hailstorm_drills.cluster import Cluster, CommandError
-from hailstorm_drills.collect import (
-    collect_edge_log,
-    collect_events,
-    collect_facts,
-    collect_records,
-    read_versions,
-)
+from hailstorm_drills.collect import collectors, read_versions
 from hailstorm_drills.evidence import Directory
-from hailstorm_drills.faults.base import FaultError, guarded, wait_for
+from hailstorm_drills.faults.base import FaultError, guarded, slowly, wait_for
 from hailstorm_drills.faults.helm_rollout import Release
 from hailstorm_drills.faults.stage import Stage
 from hailstorm_drills.health import edge_answers
@@ -31,7 +25,6 @@ from hailstorm_drills.machine import busy_cores, cpu_seconds, machine
 from hailstorm_drills.phases import BASELINE, HOLD, INJECT, RECOVER, SETTLE, Interval, PhaseLog
 from hailstorm_drills.plan import Parameters
 from hailstorm_drills.progress import Progress
-from hailstorm_drills.recorder import collect_recorder
 from hailstorm_drills.registry import Scenario
 from hailstorm_drills.rollouts import unsettled
 from hailstorm_drills.steady import EASE_SECONDS, PROBE_SECONDS, uneasy
@@ -166,21 +159,11 @@ class Runner:
             self._health["after"] = self._health_after()
         state = self._directory.read("load.json", {})
         since = self._started_at
-        for name, collect in (
-            ("facts", lambda: collect_facts(self._cluster, self._parameters, state)),
-            ("edge-log", lambda: collect_edge_log(self._cluster, self._parameters, since)),
-            ("events", lambda: collect_events(self._cluster, self._parameters)),
-            ("records", lambda: collect_records(self._cluster, self._parameters, since)),
-            ("recorder", lambda: collect_recorder(self._cluster, self._parameters, self._span())),
-        ):
+        intervals = self._phases.intervals
+        span = Interval(intervals[BASELINE].start, intervals[RECOVER].end)
+        for name, collect in collectors(self._cluster, self._parameters, state, since, span):
             with self._step(name):
                 self._directory.write(f"{name}.json", collect())
-
-    def _span(self) -> Interval:
-        intervals = self._phases.intervals
-        if BASELINE not in intervals or RECOVER not in intervals:
-            raise FaultError("there is no span to ask for: the phases were not reached")
-        return Interval(intervals[BASELINE].start, intervals[RECOVER].end)
 
     def _health_after(self) -> str | None:
         """None when all is well within a while: a scaler may still be taking pods away."""
@@ -195,7 +178,7 @@ class Runner:
         if not self._stage.settings or not self._was_upgraded:
             return
         self._tell("healing the release")
-        self._stage.release.upgrade(self._scenario.end_values(self._parameters))
+        self._stage.release.upgrade(self._scenario.left_with(self._parameters))
         wait_for(self._health_now, INSTALL_SECONDS, "the healed release is healthy")
 
     @contextlib.contextmanager
@@ -237,7 +220,7 @@ class Runner:
         try:
             self._tell("starting the load")
             self._load.start()
-            wait_for(self._load.waiting_for, LOAD_START_SECONDS, "the load runs", sleep=_slow)
+            wait_for(self._load.waiting_for, LOAD_START_SECONDS, "the load runs", sleep=slowly)
             state = self._load.state()
             if self._stage.control is not None:
                 self._tell("starting the control")
@@ -278,8 +261,7 @@ class Runner:
         with self._phases.phase(name):
             before = cpu_seconds()
             yield
-            after = cpu_seconds()
-            self._busy[name] = busy_cores(before, after)
+            self._busy[name] = busy_cores(before, cpu_seconds())
 
     @contextlib.contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -314,8 +296,3 @@ class Runner:
 
     def _tell(self, text: str) -> None:
         self._say(f"{time.time() - self._started_at:6.1f} s  {text}")
-
-
-def _slow(_: float) -> None:
-    # Each look starts a kubectl.
-    time.sleep(1.0)

@@ -62,3 +62,4 @@ WATCH_MISSED = Counter(
 API_ERRORS = Counter(
     "hailstorm_operator_api_errors_total", "Calls of the Kubernetes API that failed.", ("where",)
 )
+LEADING = Gauge("hailstorm_operator_leading", "1 while this process is the one that writes.")

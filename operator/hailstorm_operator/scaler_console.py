@@ -163,7 +163,7 @@ def _read(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> l
             else:
                 text = _kubectl(word, options.namespace)
             document = json.loads(text)
-            found += document["items"] if "items" in document else [document]
+            found += document.get("items", [document])
         except (OSError, ValueError, TypeError) as error:
             raise ObjectError(f"{word}: {error}") from error
     return found

@@ -9,6 +9,7 @@ loses none and writes none twice.
 
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from hailstorm_operator import api
@@ -17,8 +18,10 @@ from hailstorm_operator.cluster import ConflictError, NotFoundError
 from hailstorm_operator.recorder_client import RecorderClient, RecorderError
 from hailstorm_operator.traffic import (
     PATIENCE,
+    SECOND_THOUGHTS,
     describe_traffic,
     due_at,
+    may_be_withdrawn,
     unknown_traffic,
     windows_of,
 )
@@ -50,17 +53,17 @@ class Settler:
     async def _settle(self, record: Record) -> None:
         status = status_of(record)
         if "traffic" not in status:
-            now = self._clock()
-            if now < due_at(status):
+            late = self._clock() - due_at(status)
+            if late < timedelta():
                 return
-            fields = await self._describe(record, patient=now < due_at(status) + PATIENCE)
+            fields = await self._describe(record, late)
             if fields is None:
                 return
             record = await self._archive.write(record, {**status, **fields})
         await self._archive.mark_settled(record)
 
-    async def _describe(self, record: Record, *, patient: bool) -> dict[str, Any] | None:
-        """The fields to add, None when asking again later may help."""
+    async def _describe(self, record: Record, late: timedelta) -> dict[str, Any] | None:
+        """The fields to add, None when asking again later may help; `late` is since it was due."""
         status, name = status_of(record), record["metadata"]["name"]
         if self._recorder is None:
             return unknown_traffic(api.REASON_NO_RECORDER, "the operator has no recorder to ask")
@@ -70,10 +73,12 @@ class Settler:
             envoys: Sequence[str] = await self._recorder.envoys()
         except RecorderError as error:
             logger.warning("traffic of %s: %s", name, error)
-            if patient:
+            if late < PATIENCE:
                 return None
             return unknown_traffic(api.REASON_RECORDER_SILENT, str(error)[:200])
         try:
+            if late < SECOND_THOUGHTS and may_be_withdrawn(evidence):
+                return None
             return describe_traffic(status, windows, evidence, envoys)
         except (KeyError, TypeError, ValueError) as error:
             # A recorder of another version: say so rather than ask for ever.

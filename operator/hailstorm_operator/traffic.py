@@ -27,6 +27,10 @@ AROUND: Final = timedelta(seconds=30)
 SETTLE: Final = timedelta(seconds=4)
 # Asked in vain for this long, the recorder is taken to be away for good.
 PATIENCE: Final = timedelta(minutes=5)
+# An Envoy that is not heard and broke no stream is mostly only slow. Once it is heard
+# the recorder withdraws the gap: ten times what makes it one is enough to wait for.
+SECOND_THOUGHTS: Final = timedelta(seconds=30)
+_SILENT: Final = "EnvoySilent"
 # About 350 bytes each. The rest is counted.
 MAX_FAILURES: Final = 50
 MAX_GAPS: Final = 10
@@ -78,6 +82,15 @@ def windows_of(status: Json) -> tuple[Window, ...]:
 def due_at(status: Json) -> datetime:
     """When everything that belongs into the windows has arrived at the recorder."""
     return windows_of(status)[-1].end + SETTLE
+
+
+def may_be_withdrawn(evidence: Mapping[str, Evidence]) -> bool:
+    """Whether the recorder may yet find that nothing was lost."""
+    return any(
+        gap["reason"] == _SILENT and gap["to"] is None
+        for answers in evidence.values()
+        for gap in answers.tallies["gaps"]
+    )
 
 
 def unknown_traffic(reason: str, message: str) -> Status:

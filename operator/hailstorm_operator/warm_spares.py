@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 # Services and budgets change seldom and are not watched.
 LOOK_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 2.0
+# Whoever has to change something is about to look whether it helped.
+PROBLEM_SECONDS: Final = 5.0
 
 Post = Callable[..., Awaitable[None]]
 
@@ -208,7 +210,8 @@ class WarmSpares:
             self._inventory.pods.replace(self._key, listed)
             await self._pool.sync(is_free=is_free, is_stopped=is_stopped)
             self._error = None
-            self._look_at = time.monotonic() + LOOK_SECONDS
+            pause = PROBLEM_SECONDS if self.facts.problem else LOOK_SECONDS
+            self._look_at = time.monotonic() + pause
         except ClusterError as error:
             metrics.API_ERRORS.labels("spares").inc()
             logger.warning("spares %s/%s: %s", *self._key, error)

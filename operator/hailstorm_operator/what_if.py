@@ -29,7 +29,7 @@ def load_that_grows(inputs: Inputs) -> float | None:
 
 
 def load_that_shrinks(inputs: Inputs) -> float | None:
-    """Lasting calls in flight below which there would be fewer replicas; None at the lower bound."""
+    """Lasting calls in flight below which replicas would fall; None at the lower bound."""
     replicas = inputs.capacity.replicas
     if _desired(inputs, 0.0) >= replicas:
         return None

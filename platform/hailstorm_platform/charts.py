@@ -19,12 +19,12 @@ NAMESPACE: Final = "hailstorm"
 INSTALL_SECONDS: Final = 300
 
 
-def render_namespaces() -> str:
-    """Both namespaces; what runs in them keeps to the strictest level there is."""
+def render_namespaces(*names: str) -> str:
+    """These namespaces, or ours; what runs in them keeps to the strictest level there is."""
     return "---\n".join(
         f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n"
         f"  labels: {{pod-security.kubernetes.io/enforce: restricted}}\n"
-        for name in (OPERATOR_NAMESPACE, NAMESPACE)
+        for name in names or (OPERATOR_NAMESPACE, NAMESPACE)
     )
 
 

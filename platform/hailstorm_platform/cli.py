@@ -20,6 +20,7 @@ from hailstorm_platform import (
     docker_daemon,
     doctor,
     down,
+    example,
     go_tools,
     protos,
     stack,
@@ -71,6 +72,7 @@ def _images(call: Call) -> None:
         paths = [values]
     else:
         paths = list(stack.load_both_versions(context, wanted, found))
+    example.load_image(context, wanted, found.source)
     for path in paths:
         context.report.say(f"values: {path}")
 
@@ -110,6 +112,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Call], int | None]]]] = {
         "cluster, charts, and one drill",
         lambda c: demo.run(c.context, c.commands, c.options.drill),
     ),
+    "example": ("install examples/fortio", lambda c: example.install(c.context, c.commands)),
     "footprint": (
         "measure what the idle demo costs",
         lambda c: demo.footprint(c.context, c.commands),

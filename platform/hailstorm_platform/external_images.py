@@ -1,5 +1,5 @@
 """
-Postgres, Redis and Envoy, under our own names whichever way they come.
+Postgres, Redis, Envoy and the example's fortio, under our own names whichever way they come.
 
 Charts count on one contract that the official images keep as well: Postgres'
 programs in PATH and user 999; `redis-server` and `redis-cli` and user 999;
@@ -10,7 +10,7 @@ commands, so no entrypoint is part of it.
 from pathlib import Path
 from typing import Final
 
-from hailstorm_platform import base_images, docker_images, versions
+from hailstorm_platform import base_images, docker_images, go_tools, versions
 from hailstorm_platform.context import Context
 from hailstorm_platform.inputs import cached, hash_of
 from hailstorm_platform.registry import Source
@@ -45,6 +45,14 @@ _ENVOY: Final = """\
 FROM {base}
 COPY envoy /usr/local/bin/envoy
 USER 65532:65532
+"""
+
+# As its authors' own: an empty image with one program, and no user.
+_FORTIO: Final = """\
+FROM scratch
+COPY fortio /usr/bin/fortio
+ENTRYPOINT ["/usr/bin/fortio"]
+CMD ["server"]
 """
 
 
@@ -85,6 +93,20 @@ def envoy(context: Context, source: Source) -> str:
         "hailstorm/envoy",
         _ENVOY.format(base=base_images.debian(context)),
         files={"envoy": envoy_program(context)},
+        version=version,
+    )
+
+
+def fortio(context: Context, source: Source) -> str:
+    """The tag of the image that examples/fortio runs, as server and as load."""
+    version = versions.FORTIO.removeprefix("v")
+    if source is Source.REGISTRY:
+        return base_images.pulled(context, f"fortio/fortio:{version}", "hailstorm/fortio", version)
+    return docker_images.build(
+        context,
+        "hailstorm/fortio",
+        _FORTIO,
+        files={"fortio": go_tools.build(context, go_tools.FORTIO)},
         version=version,
     )
 

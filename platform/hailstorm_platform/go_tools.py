@@ -42,6 +42,7 @@ BUF: Final = GoTool(
     "buf", "github.com/bufbuild/buf", versions.BUF, "github.com/bufbuild/buf/cmd/buf"
 )
 GHZ: Final = GoTool("ghz", "github.com/bojand/ghz", versions.GHZ, "github.com/bojand/ghz/cmd/ghz")
+FORTIO: Final = GoTool("fortio", "fortio.org/fortio", versions.FORTIO, "fortio.org/fortio")
 COREDNS: Final = GoTool(
     "coredns", "github.com/coredns/coredns", versions.COREDNS, "github.com/coredns/coredns"
 )

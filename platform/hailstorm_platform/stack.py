@@ -3,7 +3,7 @@ From a bare machine to a cluster that holds every image: what demo and tests sha
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +23,16 @@ from hailstorm_platform.context import Context
 
 
 def cluster_with_images(
-    context: Context, commands: Commands, wanted: cluster.Cluster
+    context: Context,
+    commands: Commands,
+    wanted: cluster.Cluster,
+    meanwhile: Sequence[go_tools.GoTool] = (),
 ) -> images.Images:
     """
     Bring up a cluster and the images it is made from; ours are loaded separately.
 
-    Whatever exists is kept, so a second call takes seconds.
+    Whatever exists is kept, so a second call takes seconds. `meanwhile` are
+    programs to compile in the time that the nodes take, where there is no registry.
     """
     docker_daemon.connect(context, commands)
     source = registry.find_source(context)
@@ -36,8 +40,12 @@ def cluster_with_images(
     with ThreadPoolExecutor(max_workers=1) as pool:
         # Helm compiles while kind waits for its nodes.
         helm = pool.submit(go_tools.build, context, go_tools.HELM)
+        others = meanwhile if source is registry.Source.BUILT else ()
+        compiled = [pool.submit(go_tools.build, context, tool) for tool in others]
         cluster.up(context, wanted, found.node, found.python)
         go_tools.link(context, helm.result())
+        for one in compiled:
+            one.result()
     return found
 
 

@@ -18,6 +18,7 @@ from hailstorm_platform import (
     cluster,
     docker_daemon,
     down,
+    example,
     images,
     stack,
     store_programs,
@@ -91,8 +92,9 @@ def layers_without_cluster(context: Context, commands: Commands) -> int:
 
 
 def _prepare_cluster(context: Context, commands: Commands) -> images.Images:
-    found = stack.cluster_with_images(context, commands, cluster.TEST)
+    found = stack.cluster_with_images(context, commands, cluster.TEST, example.TOOLS)
     stack.load_both_versions(context, cluster.TEST, found)
+    example.load_image(context, cluster.TEST, found.source)
     return found
 
 

@@ -26,6 +26,9 @@ LOCAL_PATH_PROVISIONER: Final = "v0.0.30"
 # The newest that builds with Go 1.24.
 BUF: Final = "v1.50.0"
 GHZ: Final = "v0.120.0"
+# Later ones carry a language for scripts, whose module not every proxy serves (seen: 403).
+# The manifests of examples/fortio name the version as well, and a test compares.
+FORTIO: Final = "v1.68.0"
 # The rival of `make compare` reads it; the newest that builds with Go 1.24.
 METRICS_SERVER: Final = "v0.8.0"
 

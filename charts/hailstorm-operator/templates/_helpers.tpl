@@ -72,7 +72,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - apiGroups: [apps]
   resources: [replicasets]
   verbs: [list]
-# Ledger and gate: timelines of pods, and which of them are new.
+# Ledger and gate: timelines of pods, and which of them are new. Leadership: whether the
+# pod that led is gone.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]

@@ -26,17 +26,7 @@ value, these see several. Takes the root; gives nothing.
 {{- if lt (float64 .Values.rollout.minReadySeconds) $heard }}
 {{- fail (printf "rollout.minReadySeconds (%v) is below %v s, what the edge needs to find a new pod (edge.discovery.refreshMilliseconds + edge.healthCheck.intervalMilliseconds)" .Values.rollout.minReadySeconds $heard) }}
 {{- end }}
-{{- range $upstream := .Values.edge.upstreams }}
-{{- /* Headless: the edge goes straight to the pod, so no Service translates the port. */ -}}
-{{- if and (has $upstream.service (list "dispatch" "location" "trip")) (ne (int $upstream.port) (int $.Values.server.grpcPort)) }}
-{{- fail (printf "edge.upstreams: %s has port %v, but its pods listen on server.grpcPort (%v)" $upstream.name $upstream.port $.Values.server.grpcPort) }}
-{{- end }}
-{{- range $method := $upstream.methods }}
-{{- if and (not $method.stream) (gt (float64 ($method.deadlineSeconds | default 0)) (float64 $d.maxSeconds)) }}
-{{- fail (printf "edge.upstreams: %s.%s has deadlineSeconds %v, above edge.deadlines.maxSeconds (%v)" $upstream.name $method.name $method.deadlineSeconds $d.maxSeconds) }}
-{{- end }}
-{{- end }}
-{{- end }}
+{{- include "hailstorm.checkUpstreams" . }}
 {{- /* Pods of an old and a new revision hold their pools at the same time, each with a relay's connection besides. */ -}}
 {{- $pods := int .Values.trip.replicas -}}
 {{- if .Values.scaler.enabled }}{{ $pods = add (int .Values.scaler.trip.maxReplicas) (int .Values.scaler.trip.spares) | int }}{{ end -}}
@@ -53,6 +43,21 @@ value, these see several. Takes the root; gives nothing.
 {{- end }}
 {{- if and .Values.redis.external.host (not .Values.redis.existingSecret) }}
 {{- fail "redis.external.host is set, so redis.existingSecret must name a Secret with its password under the key `password`" }}
+{{- end }}
+{{- end }}
+
+{{/* A policy's times must fit into its Deployment's. Takes {root, component, spec}; gives nothing. */}}
+{{- define "hailstorm.policyChecks" -}}
+{{- $deadline := .root.Values.rollout.progressDeadlineSeconds -}}
+{{- $max := .spec.canary.holdSeconds.max -}}
+{{- if ge (int $max) (int $deadline) }}
+{{- fail (printf "rolloutPolicy: canary.holdSeconds.max (%v) of %s is not below rollout.progressDeadlineSeconds (%v), at which Kubernetes gives a held rollout up" $max .component $deadline) }}
+{{- end }}
+{{- if ge (int .spec.progressDeadlineSeconds) (int $deadline) }}
+{{- fail (printf "rolloutPolicy: progressDeadlineSeconds (%v) of %s is not below rollout.progressDeadlineSeconds (%v): Kubernetes would give up first" .spec.progressDeadlineSeconds .component $deadline) }}
+{{- end }}
+{{- if not .root.Values.recorder.enabled }}
+{{- fail "rolloutPolicy.enabled needs recorder.enabled: without it a policy has no traffic to judge by" }}
 {{- end }}
 {{- end }}
 

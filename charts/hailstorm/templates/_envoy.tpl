@@ -42,8 +42,8 @@ static_resources:
     - {{- include "hailstorm.envoy.listener" (dict "root" . "public" false "port" 8090) | nindent 6 }}
     - {{- include "hailstorm.envoy.statsListener" . | nindent 6 }}
   clusters:
-    {{- range .Values.edge.upstreams }}
-    - {{- include "hailstorm.envoy.cluster" (dict "root" $ "upstream" .) | nindent 6 }}
+    {{- range $name, $upstream := .Values.edge.upstreams }}
+    - {{- include "hailstorm.envoy.cluster" (dict "root" $ "name" $name "upstream" $upstream) | nindent 6 }}
     {{- end }}
     {{- if .Values.recorder.enabled }}
     - {{- include "hailstorm.envoy.recorderCluster" . | nindent 6 }}
@@ -58,9 +58,7 @@ static_resources:
 
 {{/* "dispatch|location|trip", for a regular expression. */}}
 {{- define "hailstorm.envoy.upstreamNames" -}}
-{{- $names := list -}}
-{{- range .Values.edge.upstreams }}{{ $names = append $names .name }}{{ end -}}
-{{ join "|" $names }}
+{{- keys .Values.edge.upstreams | sortAlpha | join "|" }}
 {{- end }}
 
 {{/* Nine tenths of the container's memory limit, in bytes. */}}

@@ -1,8 +1,9 @@
-{{/* One service behind the edge. Takes {root, upstream}. */}}
+{{/* One upstream of the edge. Takes {root, name, upstream}. */}}
 {{- define "hailstorm.envoy.cluster" -}}
 {{- $edge := .root.Values.edge -}}
 {{- $u := .upstream -}}
-name: {{ $u.name }}
+{{- $limits := mergeOverwrite (deepCopy $edge.circuitBreakers) ($u.limits | default dict) -}}
+name: {{ .name }}
 # An address for each pod behind the headless Service.
 cluster_type:
   name: envoy.clusters.dns
@@ -39,7 +40,8 @@ health_checks:
     no_traffic_interval: {{ divf $edge.healthCheck.intervalMilliseconds 1000 }}s
     unhealthy_threshold: 1
     healthy_threshold: 1
-    grpc_health_check: {service_name: {{ $edge.healthCheck.name }}}
+    {{- /* Without a name the server is asked for as a whole. */}}
+    grpc_health_check: { {{- with $u.healthName }}service_name: {{ . }}{{ end -}} }
 outlier_detection:
   split_external_local_origin_errors: true
   # A dead pod resets or refuses, which is local; one failure is enough, since
@@ -61,9 +63,9 @@ outlier_detection:
 circuit_breakers:
   thresholds:
     - priority: DEFAULT
-      max_connections: {{ $edge.circuitBreakers.maxConnections }}
-      max_pending_requests: {{ $edge.circuitBreakers.maxPendingRequests }}
-      max_requests: {{ $edge.circuitBreakers.maxRequests }}
+      max_connections: {{ $limits.maxConnections }}
+      max_pending_requests: {{ $limits.maxPendingRequests }}
+      max_requests: {{ $limits.maxRequests }}
       retry_budget:
         budget_percent: {value: {{ $edge.retries.budgetPercent }}}
         min_retry_concurrency: {{ $edge.retries.budgetMinConcurrency }}
@@ -74,16 +76,18 @@ typed_extension_protocol_options:
       http2_protocol_options:
         initial_stream_window_size: 65536
         initial_connection_window_size: 1048576
+        {{- if $u.pings }}
         connection_keepalive:
           interval: {{ $edge.keepalive.intervalSeconds }}s
           timeout: {{ $edge.keepalive.timeoutSeconds }}s
+        {{- end }}
 load_assignment:
-  cluster_name: {{ $u.name }}
+  cluster_name: {{ .name }}
   endpoints:
     - lb_endpoints:
         - endpoint:
             address:
               socket_address:
-                address: {{ include "hailstorm.serviceHost" (dict "root" .root "service" $u.service) }}
+                address: {{ include "hailstorm.serviceHost" (dict "root" .root "service" ($u.service | default .name) "namespace" $u.namespace) }}
                 port_value: {{ $u.port }}
 {{- end }}

@@ -78,7 +78,11 @@ http_filters:
       proto_descriptor: /etc/envoy/hailstorm.pb
       services:
         {{- range $edge.upstreams }}
-        - {{ .grpcService }}
+        {{- if .json }}
+        {{- range $service, $_ := .services }}
+        - {{ $service }}
+        {{- end }}
+        {{- end }}
         {{- end }}
       # google.rpc.Status as the body of an error, with its details spelt out.
       convert_grpc_status: true

@@ -26,52 +26,64 @@ The routes of one listener: a method each, and nothing else. Takes {root,
 public}; public leaves out, and refuses, what only services may call.
 */}}
 {{- define "hailstorm.envoy.routes" -}}
+{{- range $name, $upstream := .root.Values.edge.upstreams }}
+{{- range $service, $methods := $upstream.services }}
+{{- range $method, $options := $methods }}
+{{- include "hailstorm.envoy.route" (dict "root" $.root "public" $.public "upstream" $name "service" $service "method" $method "options" $options) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+- match: {prefix: /}
+  direct_response: {status: 404, body: {inline_string: "no such method or path"}}
+{{- end }}
+
+{{/* The route of one method. Takes {root, public, upstream, service, method, options}. */}}
+{{- define "hailstorm.envoy.route" -}}
 {{- $edge := .root.Values.edge -}}
-{{- $public := .public -}}
-{{- $recorder := .root.Values.recorder -}}
-{{- range $upstream := $edge.upstreams }}
-{{- range $method := $upstream.methods }}
+{{- $options := .options -}}
+{{- $deadline := $options.deadlineSeconds | default $edge.deadlines.defaultSeconds -}}
 - match:
-    path: /{{ $upstream.grpcService }}/{{ $method.name }}
+    path: /{{ .service }}/{{ .method }}
     # gRPC and gRPC-web (`grpc: {}` would know the first alone); JSON has its own paths.
     headers: [{name: content-type, string_match: {prefix: application/grpc}}]
-  {{- if $recorder.enabled }}
+  {{- if .root.Values.recorder.enabled }}
   {{- /* For the recorder: a call that found no pod has no cluster in its line, and how long a stream lasted says nothing about speed. */}}
-  name: {{ $upstream.name }}/{{ ternary "stream" "call" (default false $method.stream) }}
+  name: {{ .upstream }}/{{ ternary "stream" "call" (default false $options.stream) }}
   {{- end }}
-  {{- if and $public (hasKey $method "public") (not $method.public) }}
-  direct_response: {status: 403, body: {inline_string: "{{ $method.name }} is called by services only"}}
+  {{- if and .public (not (dig "public" true $options)) }}
+  direct_response: {status: 403, body: {inline_string: "{{ .method }} is called by services only"}}
   {{- else }}
   route:
-    cluster: {{ $upstream.name }}
+    cluster: {{ .upstream }}
     # Deadlines below take its place: their end is DEADLINE_EXCEEDED, its own would be UNAVAILABLE.
     timeout: 0s
-    {{- if $method.stream }}
+    {{- if $options.stream }}
     idle_timeout: {{ $edge.deadlines.streamMaxSeconds }}s
     max_stream_duration:
       max_stream_duration: {{ $edge.deadlines.streamMaxSeconds }}s
       grpc_timeout_header_max: {{ $edge.deadlines.streamMaxSeconds }}s
     {{- else }}
     max_stream_duration:
-      max_stream_duration: {{ $method.deadlineSeconds | default $edge.deadlines.defaultSeconds }}s
+      max_stream_duration: {{ $deadline }}s
       grpc_timeout_header_max: {{ $edge.deadlines.maxSeconds }}s
     {{- end }}
-    {{- if and $edge.retries.enabled (not $method.repeatable) }}
+    {{- if $edge.retries.enabled }}
+    {{- if eq (toString $options.retry) "never" }}
+    {{- /* Without one of its own, a route has the policy of its host. */}}
+    retry_policy: {num_retries: 0}
+    {{- else if not $options.retry }}
     retry_policy:
       {{- include "hailstorm.envoy.retryPolicy" (dict "retries" $edge.retries "all" false) | nindent 6 }}
     {{- end }}
-  {{- if not $method.stream }}
+    {{- end }}
+  {{- if not $options.stream }}
   request_headers_to_add:
     # Callers without a deadline get one that services can see and pass on.
-    - header: {key: grpc-timeout, value: {{ mul 1000 ($method.deadlineSeconds | default $edge.deadlines.defaultSeconds) }}m}
+    - header: {key: grpc-timeout, value: {{ mulf 1000 $deadline | int64 }}m}
       append_action: ADD_IF_ABSENT
   {{- end }}
   {{- end }}
-{{- end }}
-{{- end }}
-- match: {prefix: /}
-  direct_response: {status: 404, body: {inline_string: "no such method or path"}}
-{{- end }}
+{{ end }}
 
 {{/* The virtual host of one listener. Takes {root, public}. */}}
 {{- define "hailstorm.envoy.virtualHost" -}}

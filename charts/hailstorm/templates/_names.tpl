@@ -88,7 +88,7 @@ seccompProfile:
   matchLabelKeys: [pod-template-hash]
 {{- end }}
 
-{{/* The full DNS name of a Service of this release. Takes {root, service}. */}}
+{{/* The full DNS name of a Service, of this release unless it has a namespace. Takes {root, service, namespace}. */}}
 {{- define "hailstorm.serviceHost" -}}
-{{ .service }}.{{ .root.Release.Namespace }}.svc.{{ .root.Values.clusterDomain }}
+{{ .service }}.{{ .namespace | default .root.Release.Namespace }}.svc.{{ .root.Values.clusterDomain }}
 {{- end }}

@@ -156,6 +156,29 @@ spec:
     {{- toYaml .root.Values.scaler.behavior | nindent 4 }}
 {{- end }}
 
+{{/* The operator's order to judge each release of a service. Takes {root, component}. */}}
+{{- define "hailstorm.rolloutPolicy" -}}
+{{- $all := .root.Values.rolloutPolicy -}}
+{{- $spec := mustMergeOverwrite (deepCopy (omit $all "enabled" "dispatch" "location" "trip")) (deepCopy (index $all .component)) -}}
+{{- include "hailstorm.policyChecks" (dict "root" .root "component" .component "spec" $spec) -}}
+apiVersion: hailstorm.dev/v1alpha1
+kind: RolloutPolicy
+metadata:
+  name: {{ .component }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "hailstorm.labels" . | nindent 4 }}
+spec:
+  targetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ .component }}}
+  # Whose attempts the recorder counts.
+  edge: {cluster: {{ .component }}}
+  {{- range $key, $value := $spec }}
+  {{- if not (kindIs "invalid" $value) }}
+  {{ dict $key $value | toYaml | nindent 2 | trim }}
+  {{- end }}
+  {{- end }}
+{{- end }}
+
 {{/* Who may talk to a service, and whom it may talk to. Takes {root, component, egress: list of rules}. */}}
 {{- define "hailstorm.serviceNetworkPolicy" -}}
 apiVersion: networking.k8s.io/v1

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from hailstorm_drills.checkers.base import Finding, Verdict
 from hailstorm_drills.evidence import Evidence
-from hailstorm_drills.pods import READY, PodLife, pod_at
+from hailstorm_drills.pods import DRAINING, GONE, PodLife, pod_at
 from hailstorm_drills.recorder import epoch
 from hailstorm_loadtests.history import STREAMS, Call
 from hailstorm_operator import api
@@ -47,13 +47,15 @@ def rollouts_of(evidence: Evidence) -> list[Rollout]:
             (life for life in evidence.lives if life.component == component),
             key=lambda life: life.changes[0][0],
         )
-        current = {life.template_hash for life in own if life.phase_at(fault.start) == READY}
-        last = current.pop() if len(current) == 1 else ""
-        for life in own:
+        for number, life in enumerate(own):
             began = life.changes[0][0]
-            if fault.start <= began <= fault.end and life.template_hash != last:
-                last = life.template_hash
-                found.append(Rollout(component, last, began))
+            # A pod beside others of its template is a scaler's, or takes the place of one.
+            if fault.start <= began <= fault.end and not any(
+                other.template_hash == life.template_hash
+                and other.phase_at(began) not in (DRAINING, GONE)
+                for other in own[:number]
+            ):
+                found.append(Rollout(component, life.template_hash, began))
     return found
 
 

@@ -29,7 +29,6 @@ class Shot:
     calls: Sequence[Mapping[str, Any]]
     # Whether another pod was ready, and known to every Envoy, all the while.
     had_second: bool
-    gone_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def _rounded(value: float | None) -> float | None:
 def render(told: Mapping[str, Any]) -> str:
     """The result as a table on a terminal, the verdict last."""
     heads = ("pod", "edge s", "ClusterIP s", "served s", "failed", "calls", "second pod")
-    rows = [heads]
+    rows: list[tuple[str, ...]] = [heads]
     rows += [
         (
             str(each["pod"]),

@@ -18,7 +18,7 @@ from typing import Any, Final
 from hailstorm_drills.cluster import Cluster, CommandError
 from hailstorm_drills.drain_test import probe
 from hailstorm_drills.drain_test.judgement import Shot
-from hailstorm_drills.faults.base import FaultError, wait_for
+from hailstorm_drills.faults.base import FaultError, slowly, wait_for
 from hailstorm_drills.load import LOAD_LABEL, UID
 from hailstorm_drills.pods import COMPONENT_LABEL
 from hailstorm_drills.rollouts import component_of, is_ready, unsettled
@@ -80,7 +80,10 @@ class DrainTest:
         try:
             with self._scene():
                 wait_for(
-                    lambda: self._unfit(pods, deployments), SETTLED_SECONDS, "the release is whole"
+                    lambda: self._unfit(pods, deployments),
+                    SETTLED_SECONDS,
+                    "the release is whole",
+                    sleep=slowly,
                 )
                 self.propagation = propagation_of(deployments.objects(), w.component)
                 for number in range(1, w.pods + 1):
@@ -88,7 +91,7 @@ class DrainTest:
                         lambda: self._unfit(pods, deployments),
                         SETTLED_SECONDS,
                         f"all is whole before pod {number}",
-                        sleep=lambda _: time.sleep(1.0),
+                        sleep=slowly,
                     )
                     shot = self._shoot(pods)
                     self.shots.append(shot)
@@ -165,7 +168,7 @@ class DrainTest:
         try:
             self._sweep()
             self.cluster.apply(scene(w))
-            wait_for(self._no_probe, PROBE_START_SECONDS, "the probe's pod runs", sleep=_slow)
+            wait_for(self._no_probe, PROBE_START_SECONDS, "the probe's pod runs", sleep=slowly)
             yield
         finally:
             self._sweep()
@@ -327,8 +330,3 @@ def scene(w: Wanted) -> list[dict[str, Any]]:
             },
         },
     ]
-
-
-def _slow(_: float) -> None:
-    # Each look starts a kubectl.
-    time.sleep(1.0)

@@ -27,7 +27,6 @@ from contract.charts.chart_rendering import find_tool, pick, render
 
 # Envoy starts in 0.3 s here; a loaded machine may need twenty times that.
 START_SECONDS = 20
-SERVICES = ("dispatch", "location", "trip")
 
 
 def free_port() -> int:
@@ -70,14 +69,23 @@ class Pod:
         self.process.wait()
 
 
-def start_pods(folder: Path, count: int) -> list[Pod]:
-    """Start some at the same time, and return once all listen."""
+def start_pods(folder: Path, count: int, *, refuses_pings: bool = False) -> list[Pod]:
+    """
+    Start some at the same time, and return once all listen.
+
+    `refuses_pings`: with the defaults of gRPC's servers, which take a caller that
+    pings them for a nuisance.
+    """
     pods = []
     for _ in range(count):
         port = free_port()
         log = folder / f"pod-{port}.log"
         command = [sys.executable, str(Path(__file__).parent / "fake_pod.py"), str(port)]
-        environment = {**os.environ, "FAKE_POD_SHARED": str(folder)}
+        environment = {
+            **os.environ,
+            "FAKE_POD_SHARED": str(folder),
+            "FAKE_POD_REFUSES_PINGS": "yes" if refuses_pings else "",
+        }
         with log.open("wb") as out:
             process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
         pods.append(Pod(port, process, log))
@@ -185,23 +193,20 @@ def start_edge(
     """
     Render the chart, run its edge over `pods`, and return once it is ready.
 
-    The same pods stand for all services, unless each has its own. The edge
+    The same pods stand for all upstreams, unless each has its own. The edge
     finds all of them healthy when this returns. `recorder` is the port of
     a recorder; without one its place is a port where nobody listens.
     """
-    pods_of = pods if isinstance(pods, dict) else dict.fromkeys(SERVICES, pods)
     config_map = pick(render(*helm_arguments), "ConfigMap", "edge")
+    rendered = yaml.safe_load(config_map["data"]["envoy.yaml"])
     ports = {name: free_port() for name in ("public", "internal", "stats", "admin")}
     ports["recorder"] = recorder or free_port()
+    names = [c["name"] for c in rendered["static_resources"]["clusters"] if c["name"] not in ports]
+    pods_of = pods if isinstance(pods, dict) else dict.fromkeys(names, pods)
     (folder / "hailstorm.pb").write_bytes(
         base64.b64decode(config_map["binaryData"]["hailstorm.pb"])
     )
-    bootstrap = local_bootstrap(
-        yaml.safe_load(config_map["data"]["envoy.yaml"]),
-        pods_of,
-        ports,
-        folder,
-    )
+    bootstrap = local_bootstrap(rendered, pods_of, ports, folder)
     config = folder / f"envoy-{ports['public']}.yaml"
     config.write_text(json.dumps(bootstrap))
     script = folder / "start.sh"
@@ -235,8 +240,7 @@ def start_edge(
         wait_for_port(edge.stats, process, log)
         end = time.monotonic() + START_SECONDS
         while any(
-            edge.stat(f"cluster.{name}.membership_healthy") < len(pods_of[name])
-            for name in SERVICES
+            edge.stat(f"cluster.{name}.membership_healthy") < len(pods_of[name]) for name in names
         ):
             assert time.monotonic() < end, f"pods are not healthy:\n{log.read_text()[-4000:]}"
             time.sleep(0.02)

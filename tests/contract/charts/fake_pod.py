@@ -9,7 +9,8 @@ ids it is asked with, so that a test says what it wants in the call itself:
     flaky-<key>         UNAVAILABLE from the first pod that sees <key>, OK later
     else                answers at once
 
-SIGUSR1 turns the health name `lb` to NOT_SERVING, as a draining pod does.
+SIGUSR1 turns the health name `lb` to NOT_SERVING, as a draining pod does. With
+FAKE_POD_REFUSES_PINGS=yes it has gRPC's own opinion of callers that ping.
 Usage: FAKE_POD_SHARED=FOLDER fake_pod.py PORT.
 """
 
@@ -112,12 +113,17 @@ class Location(location_pb2_grpc.LocationServiceServicer):
         return location_pb2.NearbyDriversResponse()
 
 
+# As hailstorm.runtime.server has them: Envoy pings every two seconds.
+ALLOWS_PINGS = (
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+)
+
+
 async def main(port: int) -> None:
     server = grpc.aio.server(
         options=(
-            # As hailstorm.runtime.server has them: Envoy pings every two seconds.
-            ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+            *(() if os.environ.get("FAKE_POD_REFUSES_PINGS") else ALLOWS_PINGS),
             ("grpc.max_receive_message_length", 8 * 1024 * 1024),
             ("grpc.so_reuseport", 0),
         )

@@ -165,29 +165,8 @@ def test_call_refused_by_one_pod_is_served_by_another(guarded: Edge) -> None:
 
 
 def test_method_that_must_not_run_twice_is_not_repeated(folder: Path, trio: list[Pod]) -> None:
-    once = json.dumps(
-        [
-            {
-                "name": "trip",
-                "service": "trip",
-                "port": 50051,
-                "grpcService": "hailstorm.trip.v1.TripService",
-                "methods": [{"name": "GetTrip", "repeatable": False}],
-            },
-            # The stand-ins serve these; the harness waits for all three.
-            *(
-                {
-                    "name": name,
-                    "service": name,
-                    "port": 50051,
-                    "grpcService": f"hailstorm.{name}.v1.{name.title()}Service",
-                    "methods": [{"name": method}],
-                }
-                for name, method in (("dispatch", "GetQuote"), ("location", "NearbyDrivers"))
-            ),
-        ]
-    )
-    edge = start_edge(folder, trio, "--set-json", f"edge.upstreams={once}")
+    once = r"edge.upstreams.trip.services.hailstorm\.trip\.v1\.TripService.GetTrip.retry=false"
+    edge = start_edge(folder, trio, "--set", once)
     try:
         stub = trip_pb2_grpc.TripServiceStub(edge.channel())
         with pytest.raises(grpc.RpcError) as caught:

@@ -7,9 +7,11 @@ about it; the two can never say different things.
     python tests/contract/charts/values_reference.py    writes the page anew
 """
 
+import itertools
 import json
 import re
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,7 @@ def rows(text: str) -> list[Row]:
         if not comment:
             raise MissingCommentError(f"values.yaml: {path} has no comment above it")
         if path == WHOLE or key == "resources":
-            # Lists of methods and of quantities explain themselves.
+            # Maps of methods and of quantities explain themselves.
             skip_below = indent
         found.append(Row(path, " ".join(comment), value or None))
         comment = []
@@ -104,7 +106,7 @@ def page() -> str:
             parts.append(f"| **`{row.path}`** | | {row.comment} |\n")
         else:
             parts.append(f"| `{row.path}` | {_default(values, row.path)} | {row.comment} |\n")
-    parts.append(f"\n## {WHOLE}\n\n```yaml\n{_upstreams(values)}```\n")
+    parts.append(f"\n## {WHOLE}\n\n```yaml\n{_upstreams(text)}```\n")
     return "".join(parts)
 
 
@@ -114,14 +116,11 @@ def _default(values: Any, path: str) -> str:
     return f"`{json.dumps(values)}`"
 
 
-def _upstreams(values: Any) -> str:
-    lines = []
-    for upstream in values["edge"]["upstreams"]:
-        head = {key: value for key, value in upstream.items() if key != "methods"}
-        lines.append(f"- {json.dumps(head)[1:-1].replace(chr(34), '')}\n  methods:\n")
-        for method in upstream["methods"]:
-            lines.append(f"    - {json.dumps(method).replace(chr(34), '')}\n")
-    return "".join(lines)
+def _upstreams(text: str) -> str:
+    lines = itertools.dropwhile(lambda line: line != "  upstreams:", text.splitlines())
+    next(lines)
+    below = itertools.takewhile(lambda line: line.startswith("    "), lines)
+    return textwrap.dedent("".join(f"{line}\n" for line in below))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,14 @@ from kubernetes.aio import client
 from hailstorm_operator import api, records
 from hailstorm_operator.archive import Archive
 from hailstorm_operator.cluster import Cluster, UnreachableError
+from hailstorm_operator.recorder.gaps import SILENT
 from hailstorm_operator.recorder.http_server import serve_http
 from hailstorm_operator.recorder.store import Store
 from hailstorm_operator.recorder.tallies import Key
 from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.settler import Settler
 from hailstorm_operator.timestamps import with_milliseconds
-from hailstorm_operator.traffic import PATIENCE, due_at
+from hailstorm_operator.traffic import PATIENCE, SECOND_THOUGHTS, due_at
 
 NAMESPACE, NAME = "place", "app-2-abc"
 BASE = f"/apis/{api.GROUP}/{api.VERSION}"
@@ -229,6 +230,29 @@ async def test_without_a_recorder_it_says_so(scene: Scene) -> None:
 async def test_gap_reaches_the_record(scene: Scene) -> None:
     moment = scene.now.timestamp() - 45
     scene.store.gaps.add(moment, moment + 1, "edge-a", "StreamEnded")
+    await scene.settler.settle_due()
+    assert scene.traffic is not None
+    assert (scene.traffic["state"], scene.traffic["reason"]) == ("Unknown", "RecorderGap")
+
+
+async def test_silence_that_was_only_slowness_is_waited_for(scene: Scene) -> None:
+    gap = scene.store.gaps.open(scene.now.timestamp() - 5, "edge-a", SILENT)
+    await scene.settler.settle_due()
+    assert scene.traffic is None
+    # It is heard: all of it had come.
+    scene.store.gaps.withdraw(gap)
+    scene.now += timedelta(seconds=1)
+    await scene.settler.settle_due()
+    assert scene.traffic is not None
+    assert (scene.traffic["state"], scene.traffic["reason"]) == ("Known", "EveryCallSeen")
+
+
+async def test_silence_that_lasts_is_a_gap_after_half_a_minute(scene: Scene) -> None:
+    scene.store.gaps.open(scene.now.timestamp() - 5, "edge-a", SILENT)
+    scene.now += SECOND_THOUGHTS - timedelta(seconds=1)
+    await scene.settler.settle_due()
+    assert scene.traffic is None
+    scene.now += timedelta(seconds=1)
     await scene.settler.settle_due()
     assert scene.traffic is not None
     assert (scene.traffic["state"], scene.traffic["reason"]) == ("Unknown", "RecorderGap")

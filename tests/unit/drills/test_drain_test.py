@@ -21,9 +21,9 @@ def shot(edge: float = 0.4, service: float = 0.6, had_second: bool = True) -> Sh
         at = 100 + n / 20
         mine = n / 20 >= 0
         calls.append(told("direct", at, not_serving=mine))
-        there = at - 100 <= edge
+        there = at - 100 <= edge + 0.001
         calls.append(told("edge", at, pod="10.0.0.1:50051" if there else "10.0.0.2:50051"))
-        calls.append(told("service", at, not_serving=mine and at - 100 <= service))
+        calls.append(told("service", at, not_serving=mine and at - 100 <= service + 0.001))
     return Shot("trip-a", "10.0.0.1", 100.0, calls, had_second)
 
 
