@@ -79,6 +79,7 @@ class WarmSpares:
         post: Post,
     ) -> None:
         self._namespace: str = scaler["metadata"]["namespace"]
+        self._name: str = scaler["metadata"]["name"]
         self._spec = spec
         self._key = (self._namespace, spare_name(spec.target.name))
         self._cluster = cluster
@@ -119,6 +120,7 @@ class WarmSpares:
             return
         self._is_stopped = round_.view.replicas == 0
         self._keep_pool(round_)
+        self._measure()
         if not self.facts.selector or time.monotonic() < self._move_at:
             return
         decision = decide_spares(
@@ -149,6 +151,12 @@ class WarmSpares:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
+
+    def _measure(self) -> None:
+        serving = self.in_service
+        ready = sum(one.ready for one in self._spares())
+        for place, count in (("service", serving), ("pool", ready - serving)):
+            metrics.SPARES.labels(self._namespace, self._name, place).set(count)
 
     def describe(self) -> tuple[dict[str, Any] | None, list[Condition]]:
         """The status block (None where there never were spares) and its condition."""
@@ -267,7 +275,7 @@ class WarmSpares:
                 for name in moved
             ],
         )
-        metrics.SPARE_MOVES.labels(self._namespace, self._key[1], to).inc(len(moved))
+        metrics.SPARE_MOVES.labels(self._namespace, self._name, to).inc(len(moved))
         reason = api.REASON_SPARES_IN if to == "service" else api.REASON_SPARES_OUT
         side = "into" if to == "service" else "out of"
         text = f"{len(moved)} {side} Service {facts.service} ({why}): {', '.join(moved)}"
