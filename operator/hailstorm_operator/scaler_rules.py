@@ -38,7 +38,6 @@ def demand_of(windows: SignalWindows, reading: Reading, now: float) -> Demand:
         stable=windows.stable(now),
         peak=windows.peak(now),
         state=reading.state,
-        samples=windows.fast_samples(now),
         scatter=windows.scatter(now),
         slope=windows.slope(now),
         shed=reading.shed_in_flight,

@@ -217,7 +217,6 @@ class Ours:
             stable=windows.stable(now),
             peak=windows.peak(now),
             state="fresh",
-            samples=windows.fast_samples(now),
             scatter=windows.scatter(now),
             slope=windows.slope(now),
         )
