@@ -1,5 +1,5 @@
 """
-Command line of the drills: list, plan, run, judge.
+Command line of the drills: list, plan, run, judge, drain-test.
 
 Exit codes: 0 PASS, 1 FAIL, 2 UNKNOWN; 3 the drill could not begin, 64 the
 command line was wrong, 130 interrupted (and healed).
@@ -11,13 +11,15 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import yaml
 
 from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.cluster import Cluster, CommandError
+from hailstorm_drills.drain_test.command import add_drain_test, run_drain_test
 from hailstorm_drills.evidence import Directory
+from hailstorm_drills.images import image_of
 from hailstorm_drills.load import Load, LoadSpec
 from hailstorm_drills.lock import LockedError, locked
 from hailstorm_drills.options import add_options, parameters_of
@@ -55,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="the drills there are")
     judging = commands.add_parser("judge", help="judge a drill's directory again")
     judging.add_argument("directory", type=Path)
+    add_drain_test(commands)
     for name, told in (("plan", "print what a drill will do"), ("run", "run a drill")):
         command = commands.add_parser(name, help=told)
         command.add_argument("drill", choices=sorted(scenarios()))
@@ -93,24 +96,6 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def image_of(values: tuple[str, ...]) -> tuple[str, str]:
-    """(image, pull policy) of the drills, from the same values as the release."""
-    images: dict[str, Any] = {}
-    for file in values:
-        found = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
-        for name, block in (found.get("images") or {}).items():
-            if isinstance(block, dict):
-                images.setdefault(name, {}).update(block)
-            else:
-                images[name] = block
-    drills = images.get("drills", {})
-    if not drills.get("repository") or not drills.get("tag"):
-        raise SetupError(f"images.drills.repository and tag are in none of {', '.join(values)}")
-    registry = images.get("registry") or ""
-    repository = f"{registry}/{drills['repository']}" if registry else drills["repository"]
-    return f"{repository}:{drills['tag']}", images.get("pullPolicy", "IfNotPresent")
-
-
 def main(argv: list[str] | None = None) -> int:
     """See the module."""
     parser = make_parser()
@@ -132,6 +117,9 @@ def main(argv: list[str] | None = None) -> int:
                 scenario = scenarios()[arguments.drill]
                 print(scenario.make_plan(parameters_of(arguments, scenario)).render())
                 return 0
+            case "drain-test":
+                heal_when_told_to_end()
+                return run_drain_test(arguments)
             case "judge":
                 return _judge(Directory(arguments.directory))
         return _run(arguments)

@@ -82,7 +82,8 @@ class Cluster:
         except CommandError as error:
             raise CommandError(
                 f"node {node} cannot be entered with docker exec ({error}); the drill needs kind "
-                "and its Docker daemon: export DOCKER_HOST=$(make --silent docker)"
+                "and its Docker daemon, which `python3 -m hailstorm_platform docker` names for "
+                "DOCKER_HOST"
             ) from error
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:

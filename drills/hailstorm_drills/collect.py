@@ -8,15 +8,16 @@ and never an empty artifact.
 import datetime as dt
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from hailstorm_drills.cluster import Cluster, CommandError
 from hailstorm_drills.database import Postgres, read_facts
 from hailstorm_drills.edge_log import parse
+from hailstorm_drills.phases import Interval
 from hailstorm_drills.plan import Parameters
 from hailstorm_drills.pods import COMPONENT_LABEL
-from hailstorm_drills.recorder import epoch
+from hailstorm_drills.recorder import collect_recorder, epoch
 from hailstorm_drills.rollouts import component_of
 from hailstorm_operator import api
 
@@ -25,6 +26,23 @@ LOG_SECONDS: Final = 60.0
 # Half a minute after the end of a rollout, its look-back, and the settler's own turn.
 RECORDS_SECONDS: Final = 90.0
 RECORDS_LOOK_SECONDS: Final = 2.0
+
+
+def collectors(
+    cluster: Cluster, p: Parameters, load: Mapping[str, Any], since: float, span: Interval
+) -> list[tuple[str, Callable[[], Any]]]:
+    """
+    (artifact, how it is had) of each; `since` is the drill's start, `span` its phases under load.
+
+    Each raises CommandError when it cannot be had.
+    """
+    return [
+        ("facts", lambda: collect_facts(cluster, p, load)),
+        ("edge-log", lambda: collect_edge_log(cluster, p, since)),
+        ("events", lambda: collect_events(cluster, p)),
+        ("records", lambda: collect_records(cluster, p, since)),
+        ("recorder", lambda: collect_recorder(cluster, p, span)),
+    ]
 
 
 def collect_facts(
@@ -88,10 +106,9 @@ def collect_records(cluster: Cluster, parameters: Parameters, since: float) -> l
 
 def is_open(record: Mapping[str, Any]) -> bool:
     """Whether the record still lacks its end or its traffic."""
-    return (
-        record.get("status", {}).get("outcome", api.OUTCOME_PROGRESSING) == api.OUTCOME_PROGRESSING
-        or record["metadata"].get("labels", {}).get(api.TRAFFIC_LABEL) == api.TRAFFIC_PENDING
-    )
+    outcome = record.get("status", {}).get("outcome", api.OUTCOME_PROGRESSING)
+    traffic = record["metadata"].get("labels", {}).get(api.TRAFFIC_LABEL)
+    return bool(outcome == api.OUTCOME_PROGRESSING or traffic == api.TRAFFIC_PENDING)
 
 
 def since_then(records: Iterable[Mapping[str, Any]], since: float) -> list[Mapping[str, Any]]:

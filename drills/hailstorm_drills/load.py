@@ -7,7 +7,7 @@ themselves, and carry one label by which every run of every drill is swept up.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -186,6 +186,10 @@ class Load:
             *("--grace-period=1", "--timeout=60s"),
             timeout=90,
         )
+
+    def scale(self, share: float) -> None:
+        """From the next start on, ask for this share of the profile's demand and fleet."""
+        self.spec = replace(self.spec, profile={**self.spec.profile, "scale": share})
 
     def start(self) -> None:
         """Create the pods; `state` tells when they run."""

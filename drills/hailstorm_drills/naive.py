@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hailstorm_drills.cluster import CommandError
+from hailstorm_drills.cluster import QUERY_SECONDS, CommandError
 from hailstorm_drills.faults.stage import Stage
 from hailstorm_drills.load import LOAD_LABEL, UID
 from hailstorm_drills.rollouts import component_of
@@ -29,6 +29,7 @@ CPU: Final = "50m"
 # The Job's worth of a pod that nobody came back for.
 DEADLINE_SECONDS: Final = 7_200
 LOG_LINES: Final = 5
+SWEEP_SECONDS: Final = 90.0
 
 
 class NaiveControl:
@@ -86,7 +87,9 @@ class NaiveControl:
         try:
             self._kubectl(
                 *("delete", "deployment,pod,service", "--selector", f"{LOAD_LABEL}=control"),
-                *("--ignore-not-found", "--wait=false", "--grace-period=1"),
+                # Waited for: the next load's pods have the same names.
+                *("--ignore-not-found", "--wait=true", "--grace-period=1", "--timeout=60s"),
+                timeout=SWEEP_SECONDS,
             )
         except CommandError as error:
             self._fail(f"it was not swept: {error}")
@@ -98,8 +101,10 @@ class NaiveControl:
             raise ValueError("it made no call")
         return {**found, "rolls": self._rolls, "replicas": REPLICAS}
 
-    def _kubectl(self, *arguments: str) -> str:
-        return self._stage.cluster.kubectl(*arguments, "--namespace", self._namespace)
+    def _kubectl(self, *arguments: str, timeout: float = QUERY_SECONDS) -> str:
+        return self._stage.cluster.kubectl(
+            *arguments, "--namespace", self._namespace, timeout=timeout
+        )
 
     def _fail(self, why: str) -> None:
         self._problem = self._problem or why

@@ -73,7 +73,10 @@ async def run(target: str, rate: float, seed: int, stop: asyncio.Event, tell: An
         grpc.aio.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
         for _ in range(CHANNELS)
     ]
-    methods = [channel.unary_unary(METHOD) for channel in channels]
+    methods: list[Any] = [
+        channel.unary_unary(METHOD, request_serializer=_same, response_deserializer=_same)
+        for channel in channels
+    ]
     counts, rng = Counts(), random.Random(seed)
     tasks: set[asyncio.Task[str]] = set()
     began = time.monotonic()
@@ -99,7 +102,11 @@ async def run(target: str, rate: float, seed: int, stop: asyncio.Event, tell: An
     await asyncio.gather(*tasks)
     tell(json.dumps(counts.as_json()), flush=True)
     for channel in channels:
-        await channel.close()
+        await channel.close(None)
+
+
+def _same(message: bytes) -> bytes:
+    return message
 
 
 def main() -> None:

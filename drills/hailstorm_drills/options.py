@@ -15,6 +15,7 @@ import yaml
 from hailstorm_drills.plan import Parameters
 from hailstorm_drills.registry import Scenario
 from hailstorm_drills.runner import SetupError
+from hailstorm_drills.steady import LOAD_SCALES, MAX_BASELINE_P99_MS
 
 # The load must outlast every wait of the drill; it is told to finish earlier.
 LOAD_MARGIN_SECONDS: Final = 120.0
@@ -45,6 +46,13 @@ OPTIONS: Final[tuple[tuple[str, str, type, Any, str], ...]] = (
         1_000.0,
         "p99 while the fault lasts; 0 does not judge it (a guess at patience)",
     ),
+    (
+        "--max-baseline-p99-ms",
+        "max_baseline_p99_ms",
+        float,
+        MAX_BASELINE_P99_MS,
+        "with a p99 above it a drill does not begin: there is no steady state to break",
+    ),
 )
 
 
@@ -58,6 +66,16 @@ def add_options(command: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"{told} ({default:g}; some drills have their own: see `plan`)",
         )
+    command.add_argument(
+        "--load-scale",
+        dest="load_scales",
+        type=float,
+        action="append",
+        default=[],
+        metavar="SHARE",
+        help="share of the load; repeatable: the first with which users are well served is taken "
+        f"({', '.join(f'{scale:g}' for scale in LOAD_SCALES)})",
+    )
     command.add_argument(
         "--component",
         dest="components",
@@ -74,10 +92,13 @@ def parameters_of(arguments: argparse.Namespace, scenario: Scenario) -> Paramete
         given = getattr(arguments, name)
         values[name] = scenario.defaults.get(name, default) if given is None else given
     seed = arguments.seed if arguments.seed is not None else random.randrange(1, 10**6)
+    values["load_scales"] = tuple(arguments.load_scales) or LOAD_SCALES
     load: dict[str, Any] = {**scenario.load, **_settings(arguments.load)}
     load.setdefault("seed", seed)
     load.setdefault("duration_seconds", load_seconds(values))
     values["max_fault_p99_ms"] = values["max_fault_p99_ms"] or None
+    if any(not scale > 0 for scale in values["load_scales"]):
+        raise SetupError("--load-scale must be above 0")
     return Parameters(
         **values,
         drill=arguments.drill,
@@ -98,12 +119,10 @@ def parameters_of(arguments: argparse.Namespace, scenario: Scenario) -> Paramete
 def load_seconds(values: Mapping[str, Any]) -> float:
     """As long as the drill can take at the very most, and a margin."""
     each = values["took_hold_seconds"] + values["healed_seconds"] + values["interval_seconds"]
+    # Lighter load is watched for longer, so that it comes to as many calls.
+    quiet = (values["baseline_seconds"] + values["recover_seconds"]) / min(values["load_scales"])
     return float(
-        values["baseline_seconds"]
-        + max(1, values["times"]) * each
-        + values["fault_seconds"]
-        + values["recover_seconds"]
-        + LOAD_MARGIN_SECONDS
+        quiet + max(1, values["times"]) * each + values["fault_seconds"] + LOAD_MARGIN_SECONDS
     )
 
 

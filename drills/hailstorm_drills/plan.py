@@ -9,6 +9,8 @@ plan.json, and golden-tested.
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hailstorm_drills.steady import LOAD_SCALES, MAX_BASELINE_P99_MS
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -49,6 +51,10 @@ class Parameters:
     # Replicas before and after, in a drill that scales.
     replicas: int = 0
     to_replicas: int = 0
+    # Shares of the load that are tried in turn, until users are well served.
+    load_scales: tuple[float, ...] = LOAD_SCALES
+    # p99 above which users are not well served before the fault.
+    max_baseline_p99_ms: float = MAX_BASELINE_P99_MS
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Plan:
         ]
         lines.append("parameters")
         for name, value in asdict(p).items():
-            shown = ", ".join(value) if isinstance(value, tuple) else value
+            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
             lines.append(f"  {name}: {shown}")
         return "\n".join(lines)
 
@@ -95,4 +101,5 @@ def parameters_from_json(found: dict[str, Any]) -> Parameters:
     values = dict(found)
     for name in ("values", "next_values", "components"):
         values[name] = tuple(values.get(name, ()))
+    values["load_scales"] = tuple(values.get("load_scales", LOAD_SCALES))
     return Parameters(**values)

@@ -26,11 +26,6 @@ def no_settings(_: Parameters) -> tuple[str, ...]:
     return ()
 
 
-def next_or_same(p: Parameters) -> tuple[str, ...]:
-    """The values that a drill ends with: the next ones, where it rolls to them."""
-    return p.next_values or p.values
-
-
 @dataclass(frozen=True)
 class Scenario:
     """One drill."""
@@ -51,8 +46,9 @@ class Scenario:
     settings: Settings = no_settings
     # Whether `--next-values` must be given.
     needs_next_values: bool = False
-    # The values that the release is left with.
-    end_values: Callable[[Parameters], tuple[str, ...]] = next_or_same
+    # The values that the release is left with; None for the next ones, where the
+    # drill rolls to them, and else for those that it began with.
+    end_values: Callable[[Parameters], tuple[str, ...]] | None = None
     # What parameters (by field name) are when the command line leaves them out.
     defaults: Mapping[str, Any] = field(default_factory=dict)
     # The same for fields of the load's profile.
@@ -68,6 +64,12 @@ class Scenario:
     def touched(self, p: Parameters) -> tuple[str, ...]:
         """The components that the fault of this run is for."""
         return p.components or self.components
+
+    def left_with(self, p: Parameters) -> tuple[str, ...]:
+        """The values that the release has after the drill."""
+        if self.end_values is not None:
+            return self.end_values(p)
+        return p.next_values if self.needs_next_values else p.values
 
     def make_plan(self, p: Parameters) -> Plan:
         """What the drill does, step by step; a pure function of its parameters."""
@@ -85,6 +87,8 @@ def scenarios() -> dict[str, Scenario]:
     """All drills by name."""
     # Scenario modules import this one for the type.
     from hailstorm_drills.scenarios import (
+        aa,
+        bad_deploy,
         losing_pods,
         operator_kill,
         rolling_deploy,
@@ -101,5 +105,7 @@ def scenarios() -> dict[str, Scenario]:
         losing_pods.DRAIN_NODE,
         losing_pods.KILL_POD,
         operator_kill.SCENARIO,
+        *bad_deploy.SCENARIOS,
+        aa.SCENARIO,
     )
     return {scenario.name: scenario for scenario in every}

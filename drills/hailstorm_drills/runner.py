@@ -14,15 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from hailstorm_drills.cluster import Cluster, CommandError
-from hailstorm_drills.collect import (
-    collect_edge_log,
-    collect_events,
-    collect_facts,
-    collect_records,
-    read_versions,
-)
+from hailstorm_drills.collect import collectors, read_versions
 from hailstorm_drills.evidence import Directory
-from hailstorm_drills.faults.base import FaultError, guarded, wait_for
+from hailstorm_drills.faults.base import FaultError, guarded, slowly, wait_for
 from hailstorm_drills.faults.helm_rollout import Release
 from hailstorm_drills.faults.stage import Stage
 from hailstorm_drills.health import edge_answers
@@ -31,9 +25,9 @@ from hailstorm_drills.machine import busy_cores, cpu_seconds, machine
 from hailstorm_drills.phases import BASELINE, HOLD, INJECT, RECOVER, SETTLE, Interval, PhaseLog
 from hailstorm_drills.plan import Parameters
 from hailstorm_drills.progress import Progress
-from hailstorm_drills.recorder import collect_recorder
 from hailstorm_drills.registry import Scenario
 from hailstorm_drills.rollouts import unsettled
+from hailstorm_drills.steady import EASE_SECONDS, PROBE_SECONDS, uneasy
 from hailstorm_drills.watching import Watch
 
 # A fresh release with stores on slow disks, images already on the nodes.
@@ -91,6 +85,7 @@ class Runner:
         self._versions: dict[str, str] = {}
         self._busy: dict[str, float] = {}
         self._was_upgraded = False
+        self._scale = 1.0
         self._started_at = time.time()
 
     def run(self) -> None:
@@ -102,7 +97,7 @@ class Runner:
         """
         try:
             self._prepare()
-            with self._fresh_load():
+            with self._bearable_load():
                 self._phases_under_load()
         finally:
             with self._step("heal the release"):
@@ -130,13 +125,14 @@ class Runner:
         p = self._parameters
         fault = self._scenario.make_fault(self._stage)
         with self._phase(BASELINE):
-            self._progress.watch(p.baseline_seconds)
+            self._progress.watch(p.baseline_seconds / self._scale)
             # A scaler may be adding a pod in this very moment; the fault wants a
             # system at rest, or nobody could tell what each of them did.
             with self._step("rest"):
                 self._progress.wait(
                     self._unrest, SETTLED_SECONDS, "the release rests before the fault"
                 )
+            self._be_at_ease()
         with self._step("fault"), guarded(fault, p.healed_seconds, self._progress.wait) as guard:
             guard.set_up()
             with self._phase(INJECT):
@@ -146,7 +142,7 @@ class Runner:
                 guard.hold()
                 guard.heal(p.healed_seconds)
         with self._phase(RECOVER):
-            self._progress.watch(p.recover_seconds)
+            self._progress.watch(p.recover_seconds / self._scale)
         self._versions.update(read_versions(self._cluster, self._deployments.objects(), "to"))
         with self._phase(SETTLE):
             self._settle()
@@ -163,21 +159,11 @@ class Runner:
             self._health["after"] = self._health_after()
         state = self._directory.read("load.json", {})
         since = self._started_at
-        for name, collect in (
-            ("facts", lambda: collect_facts(self._cluster, self._parameters, state)),
-            ("edge-log", lambda: collect_edge_log(self._cluster, self._parameters, since)),
-            ("events", lambda: collect_events(self._cluster, self._parameters)),
-            ("records", lambda: collect_records(self._cluster, self._parameters, since)),
-            ("recorder", lambda: collect_recorder(self._cluster, self._parameters, self._span())),
-        ):
+        intervals = self._phases.intervals
+        span = Interval(intervals[BASELINE].start, intervals[RECOVER].end)
+        for name, collect in collectors(self._cluster, self._parameters, state, since, span):
             with self._step(name):
                 self._directory.write(f"{name}.json", collect())
-
-    def _span(self) -> Interval:
-        intervals = self._phases.intervals
-        if BASELINE not in intervals or RECOVER not in intervals:
-            raise FaultError("there is no span to ask for: the phases were not reached")
-        return Interval(intervals[BASELINE].start, intervals[RECOVER].end)
 
     def _health_after(self) -> str | None:
         """None when all is well within a while: a scaler may still be taking pods away."""
@@ -192,15 +178,49 @@ class Runner:
         if not self._stage.settings or not self._was_upgraded:
             return
         self._tell("healing the release")
-        self._stage.release.upgrade(self._scenario.end_values(self._parameters))
+        self._stage.release.upgrade(self._scenario.left_with(self._parameters))
         wait_for(self._health_now, INSTALL_SECONDS, "the healed release is healthy")
+
+    @contextlib.contextmanager
+    def _bearable_load(self) -> Iterator[None]:
+        """The first of the plan's shares of the load under which users are well served."""
+        why: str | None = None
+        for scale in self._parameters.load_scales:
+            if why is not None:
+                self._tell(f"users are not well served: {why}; trying {scale:g} of the load")
+                wait_for(self._health_now, SETTLED_SECONDS, "the release rests again")
+            self._scale = scale
+            self._load.scale(scale)
+            with self._fresh_load():
+                self._progress.watch(PROBE_SECONDS)
+                why = self._uneasy()
+                if why is None:
+                    yield
+                    return
+        raise SetupError(
+            f"users are not well served even before the fault: {why} at {self._scale:g} of the "
+            "load. Ask for less (--load-scale), give the machine to the drill alone, or raise "
+            "--max-baseline-p99-ms if this is what your users are used to"
+        )
+
+    def _be_at_ease(self) -> None:
+        try:
+            self._progress.wait(self._uneasy, EASE_SECONDS, "users are well served")
+        except FaultError as error:
+            raise SetupError(
+                f"the fault was not injected, there was no steady state: {error}; "
+                "ask for less load (--load-scale)"
+            ) from error
+
+    def _uneasy(self) -> str | None:
+        return uneasy(self._load.state(), self._parameters.max_baseline_p99_ms)
 
     @contextlib.contextmanager
     def _fresh_load(self) -> Iterator[None]:
         try:
             self._tell("starting the load")
             self._load.start()
-            wait_for(self._load.waiting_for, LOAD_START_SECONDS, "the load runs", sleep=_slow)
+            wait_for(self._load.waiting_for, LOAD_START_SECONDS, "the load runs", sleep=slowly)
             state = self._load.state()
             if self._stage.control is not None:
                 self._tell("starting the control")
@@ -241,8 +261,7 @@ class Runner:
         with self._phases.phase(name):
             before = cpu_seconds()
             yield
-            after = cpu_seconds()
-            self._busy[name] = busy_cores(before, after)
+            self._busy[name] = busy_cores(before, cpu_seconds())
 
     @contextlib.contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -269,6 +288,7 @@ class Runner:
             "versions": self._versions,
             "machine": {
                 **machine(),
+                "load_scale": self._scale,
                 **{f"busy_cores_{name}": busy for name, busy in self._busy.items()},
             },
         }
@@ -276,8 +296,3 @@ class Runner:
 
     def _tell(self, text: str) -> None:
         self._say(f"{time.time() - self._started_at:6.1f} s  {text}")
-
-
-def _slow(_: float) -> None:
-    # Each look starts a kubectl.
-    time.sleep(1.0)

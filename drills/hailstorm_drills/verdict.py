@@ -75,7 +75,9 @@ def as_json(evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
         "p50_ms": waited.get("p50_ms"),
         "p99_ms": waited.get("p99_ms"),
         "recovery_seconds": figures["recovery"].get("recovery_seconds"),
-        "detection_seconds": detection_seconds(evidence),
+        # Of a gate that is drilled, its own; else when the operator began its record.
+        "detection_seconds": figures.get("detected", {}).get("median")
+        or detection_seconds(evidence),
         "invariants": {
             finding.checker: {"verdict": finding.verdict, "n": finding.n, "why": finding.why}
             for finding in judgement.findings

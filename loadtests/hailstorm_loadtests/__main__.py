@@ -29,7 +29,7 @@ import yaml
 from hailstorm_loadtests.arrivals import make_schedule
 from hailstorm_loadtests.city import PickupsError, read_pickups
 from hailstorm_loadtests.fence import TargetError, assert_private, parse_target
-from hailstorm_loadtests.profile import Profile, ProfileError, from_mapping, read_profile
+from hailstorm_loadtests.profile import Profile, ProfileError, from_mapping, read_profile, scaled
 
 # sysexits.h: the command line was wrong. 2, argparse's own choice, is the
 # drills' UNKNOWN.
@@ -87,7 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def profile_of(arguments: argparse.Namespace) -> Profile:
-    """The default profile, under --profile, under --set."""
+    """The default profile, under --profile, under --set, and scaled as that says."""
     base = read_profile(arguments.profile) if arguments.profile else Profile()
     values = {}
     for setting in arguments.settings:
@@ -95,7 +95,7 @@ def profile_of(arguments: argparse.Namespace) -> Profile:
         if not equals:
             raise ProfileError(f"--set {setting!r}: expected FIELD=VALUE")
         values[name] = yaml.safe_load(value)
-    return from_mapping(values, base)
+    return scaled(from_mapping(values, base))
 
 
 def main(argv: list[str] | None = None) -> int:

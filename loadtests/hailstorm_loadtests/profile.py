@@ -77,6 +77,9 @@ class Profile:
     # Trips under way at the end may finish for this long; then the run is over.
     wind_down_seconds: float = 40.0
     max_calls: int = 500_000
+    # Share of trips, views and drivers together: one number that fits a load to a
+    # machine. The three are read back as they came out.
+    scale: float = 1.0
     seed: int = 20140404
 
     def calls_per_second(self) -> float:
@@ -115,6 +118,7 @@ POSITIVE: Final = (
     "write_deadline_seconds",
     "read_deadline_seconds",
     "max_calls",
+    "scale",
 )
 
 
@@ -180,6 +184,18 @@ def from_mapping(values: Mapping[str, Any], base: Profile | None = None) -> Prof
         except (TypeError, ValueError):
             raise ProfileError(f"{name}: {value!r} is not {wanted.__name__}") from None
     return check(dataclasses.replace(base or Profile(), **converted))
+
+
+def scaled(profile: Profile) -> Profile:
+    """The profile with its scale worked in, once: workers are sent what comes out."""
+    return check(
+        dataclasses.replace(
+            profile,
+            trips_per_minute=profile.trips_per_minute * profile.scale,
+            views_per_second=profile.views_per_second * profile.scale,
+            drivers=max(1, round(profile.drivers * profile.scale)),
+        )
+    )
 
 
 def read_profile(path: Path) -> Profile:

@@ -1,5 +1,5 @@
 """
-How demand changes over a run: steady, ramp, step, spike.
+How demand changes over a run: steady, ramp, step, spike, sawtooth.
 
 A shape is a multiplier of the wanted rate, linear between its corners. It acts
 by warping time: an arrival that is due after `u` seconds at the plain rate is
@@ -10,6 +10,9 @@ the burstiness of real arrivals, which thinning them at random would not.
 import math
 from dataclasses import dataclass
 from typing import Final
+
+# A bound on corners, which are walked for each arrival.
+MOST_TEETH: Final = 100
 
 
 class ShapeError(ValueError):
@@ -86,7 +89,8 @@ STEADY: Final = Shape("steady", (Corner(0, 1),))
 
 def parse_shape(words: str) -> Shape:
     """
-    Read `steady`, `ramp:SECONDS:FROM:TO`, `step:AT:FACTOR` or `spike:AT:FACTOR:SECONDS`.
+    Read `steady`, `ramp:SECONDS:FROM:TO`, `step:AT:FACTOR`, `spike:AT:FACTOR:SECONDS`
+    or `sawtooth:PERIOD:LOW:HIGH:TEETH`.
 
     Raises ShapeError, naming the form that was expected.
     """
@@ -116,7 +120,15 @@ def parse_shape(words: str) -> Shape:
                     Corner(end, 1),
                 ),
             )
+        case "sawtooth", [period, low, high, teeth] if period > 0 and 1 <= teeth <= MOST_TEETH:
+            starts = [number * period for number in range(int(teeth))]
+            corners = [
+                corner
+                for start in starts
+                for corner in (Corner(start, low), Corner(start + period, high))
+            ]
+            return Shape(words, (*corners, Corner(corners[-1].at_seconds, low)))
     raise ShapeError(
         f"shape {words!r} is none of: steady, ramp:SECONDS:FROM:TO, step:AT:FACTOR, "
-        "spike:AT:FACTOR:SECONDS"
+        "spike:AT:FACTOR:SECONDS, sawtooth:PERIOD:LOW:HIGH:TEETH"
     )

@@ -38,11 +38,18 @@ class Roster:
         self._session = session
         self._poll_seconds = poll_seconds
         self._loops: dict[Key, tuple[ScalerLoop | None, int, str, asyncio.Task[None]]] = {}
+        self._turns: dict[Key, asyncio.Lock] = {}
 
     async def show_scaler(self, body: dict[str, Any], *, deleted: bool = False) -> None:
         """Take the newest state of a ServiceScaler. Status changes change nothing."""
+        key = (body["metadata"]["namespace"], body["metadata"]["name"])
+        # The watch and the resync may show one object at once; two that end its old
+        # loop together would each start a new one.
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            await self._take(key, body, deleted=deleted)
+
+    async def _take(self, key: Key, body: dict[str, Any], *, deleted: bool) -> None:
         metadata = body["metadata"]
-        key = (metadata["namespace"], metadata["name"])
         if deleted:
             await self._end(key)
             self._inventory.scalers.pop(key, None)
@@ -53,7 +60,10 @@ class Roster:
         )
         generation, uid = int(metadata.get("generation", 0)), str(metadata["uid"])
         known = self._loops.get(key)
-        if known is not None and known[1:3] == (generation, uid):
+        if known is not None and known[2] == uid and known[1] >= generation:
+            if known[0] is not None and known[1] == generation:
+                # Annotations change without a new generation; a calibration lies in one.
+                known[0].body = body
             return
         await self._end(key)
         try:
@@ -74,28 +84,17 @@ class Roster:
             try:
                 body = await self._cluster.get_scaler(*key)
             except NotFoundError:
-                await self._end(key)
-                self._inventory.scalers.pop(key, None)
+                gone = {"metadata": {"namespace": key[0], "name": key[1]}}
+                await self.show_scaler(gone, deleted=True)
                 continue
             await self.show_scaler(body)
             if loop is not None:
-                await self._resync_loop(loop)
+                await loop.resync()
 
     async def stop(self) -> None:
         """End every loop; what serves goes on serving."""
         for key in list(self._loops):
             await self._end(key)
-
-    async def _resync_loop(self, loop: ScalerLoop) -> None:
-        service, target = loop.spec.signal.service, (loop.namespace, loop.spec.target.name)
-        slices = await self._cluster.list_endpoint_slices(loop.edge_namespace, service)
-        self._inventory.replace_slices(loop.edge_namespace, service, slices)
-        autoscalers = await self._cluster.list_autoscalers(loop.namespace)
-        self._inventory.replace_autoscalers(loop.namespace, autoscalers)
-        try:
-            self._inventory.show_deployment(await self._cluster.get_deployment(*target))
-        except NotFoundError:
-            self._inventory.deployments.pop(target, None)
 
     async def _end(self, key: Key) -> None:
         known = self._loops.pop(key, None)

@@ -1,5 +1,5 @@
 """
-The loop of one ServiceScaler: ask the edge, decide, write, tell.
+The loop of one ServiceScaler: ask the signal's sources, decide, write, tell.
 
 The loop keeps nothing that a restart must not lose: the decider starts in panic
 and so shrinks nothing until it has seen a stable window again. A tick that fails
@@ -17,22 +17,19 @@ from typing import Any, Final
 import aiohttp
 
 from hailstorm_operator import api, metrics, scaler_status
+from hailstorm_operator.calibration import calibration_condition
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.conditions import Condition
-from hailstorm_operator.edge import EdgeReader
-from hailstorm_operator.inventory import DeploymentView, EdgePod, Inventory
-from hailstorm_operator.scaling import (
-    Capacity,
-    Decision,
-    Demand,
-    Inputs,
-    Rules,
-    decide_scale,
-    explain,
-    first_memory,
-)
-from hailstorm_operator.signals import Reading, Source, combine
+from hailstorm_operator.explanations import explain
+from hailstorm_operator.inventory import DeploymentView, Inventory
+from hailstorm_operator.scaler_rules import demand_of, rules_of
+from hailstorm_operator.scaling import Decision, decide_scale, pods_for
+from hailstorm_operator.scaling_inputs import Capacity, Inputs, first_memory
+from hailstorm_operator.shrinking import Shrinking
+from hailstorm_operator.signal_reader import SignalReader
+from hailstorm_operator.signals import Reading
 from hailstorm_operator.specs import ScalerSpec
+from hailstorm_operator.warm_spares import Round, WarmSpares
 from hailstorm_operator.windows import SignalWindows
 
 logger = logging.getLogger(__name__)
@@ -62,9 +59,17 @@ class ScalerLoop:
         self._cluster = cluster
         self._inventory = inventory
         self._poll_seconds = poll_seconds
-        self._reader = EdgeReader(session, spec.signal.cluster, spec.signal.port)
+        self._signal = SignalReader(self.namespace, spec, cluster, inventory, session)
+        loads = self._signal.pod_loads
+        self._spares = WarmSpares(body, spec, cluster, inventory, loads, self._post)
+        target = (self.namespace, spec.target.name)
+        self._shrinking = Shrinking(target, cluster, inventory.pods, loads)
         behavior = spec.behavior
-        self._windows = SignalWindows(behavior.fast_window_seconds, behavior.stable_window_seconds)
+        self._windows = SignalWindows(
+            behavior.fast_window_seconds,
+            behavior.stable_window_seconds,
+            behavior.scale_down_window_seconds,
+        )
         self._memory = first_memory(time.time())
         self._kept: Decision | None = None
         self._own_write: tuple[int, int, float] | None = None
@@ -72,11 +77,6 @@ class ScalerLoop:
         self._written: dict[str, Any] | None = None
         self._written_at = 0.0
         self._retry_at = 0.0
-
-    @property
-    def edge_namespace(self) -> str:
-        """Where the edge's Service lies."""
-        return self.spec.signal.namespace or self.namespace
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -94,40 +94,53 @@ class ScalerLoop:
                 spent = time.monotonic() - started
                 await asyncio.sleep(max(0.05, self._poll_seconds - spent))
         finally:
-            await self._reader.close()
+            await self._spares.close()
+            await self._signal.close()
             for gauge in (metrics.IN_FLIGHT, metrics.DESIRED, metrics.READY):
                 gauge.remove(*labels)
 
+    async def resync(self) -> None:
+        """Read again what the loop rests on, since a watch can die without a sound."""
+        key = (self.namespace, self.spec.target.name)
+        autoscalers = await self._cluster.list_autoscalers(self.namespace)
+        self._inventory.replace_autoscalers(self.namespace, autoscalers)
+        try:
+            deployment = await self._cluster.get_deployment(*key)
+        except NotFoundError:
+            self._inventory.deployments.pop(key, None)
+            await self._signal.resync(None)
+        else:
+            self._inventory.show_deployment(deployment)
+            await self._signal.resync(deployment)
+
     async def _tick(self) -> None:
         started = time.monotonic()
-        pods = await self._edge_pods()
-        await self._reader.poll(pods)
+        sources = await self._signal.ask()
         now = time.time()
-        reading = self._read(pods, now)
+        reading = self._signal.read(sources, now)
+        if reading.in_flight is not None:
+            self._windows.add(now, reading.in_flight + reading.shed_in_flight)
         view = await self._target()
         if view is None:
             await self._tell_missing()
             return
         conflict = self._inventory.conflict(self.namespace, self.name, self.spec.target.name)
         decision = decide_scale(self._inputs(now, reading, view, conflict))
-        if decision.action != "hold":
-            await self._write_replicas(view, decision, started)
+        is_shrinking = decision.action == "down" and self.spec.behavior.chooses_victims
+        await self._shrinking.tidy(is_shrinking=is_shrinking)
+        if is_shrinking and not await self._shrinking.prepare(view.replicas, decision.desired):
+            # Nothing is written or remembered: the next tick decides anew.
+            return
+        await self._act(view, decision, started)
         if decision.scaled_by_other:
             text = f"{view.replicas_set_by} set {view.replicas} replicas; {explain(decision)}"
             await self._post(api.REASON_SCALED_BY_OTHER, text)
         # Only now: a write that failed must be decided again.
         self._memory = decision.memory
+        if decision.planned is not None:
+            self._windows.plan(now, decision.planned)
         self._measure(decision, reading)
         await self._tell(decision, reading, conflict)
-
-    async def _edge_pods(self) -> list[EdgePod]:
-        signal = self.spec.signal
-        pods = self._inventory.edge_pods(self.edge_namespace, signal.service)
-        if pods is None:
-            found = await self._cluster.list_endpoint_slices(self.edge_namespace, signal.service)
-            self._inventory.replace_slices(self.edge_namespace, signal.service, found)
-            pods = self._inventory.edge_pods(self.edge_namespace, signal.service) or []
-        return pods
 
     async def _target(self) -> DeploymentView | None:
         key = (self.namespace, self.spec.target.name)
@@ -146,23 +159,6 @@ class ScalerLoop:
             self._own_write = None
         return view
 
-    def _read(self, pods: list[EdgePod], now: float) -> Reading:
-        by_address = {pod.address: pod.name for pod in pods}
-        reading = combine(
-            [Source(pod.address, optional=not pod.ready) for pod in pods], self._reader.samples, now
-        )
-        if reading.in_flight is not None:
-            self._windows.add(now, reading.in_flight)
-        return Reading(
-            reading.in_flight,
-            reading.state,
-            {by_address[address]: value for address, value in reading.answered.items()},
-            tuple(
-                f"{by_address[address]} ({self._reader.errors.get(address, 'no answer yet')})"
-                for address in reading.missing
-            ),
-        )
-
     def _inputs(
         self,
         now: float,
@@ -170,31 +166,55 @@ class ScalerLoop:
         view: DeploymentView,
         conflict: tuple[str, str] | None,
     ) -> Inputs:
-        spec, known = self.spec, reading.state != "stale"
         return Inputs(
             now=now,
-            rules=Rules(
-                min_replicas=spec.min_replicas,
-                max_replicas=spec.max_replicas,
-                in_flight_per_pod=spec.in_flight_per_pod,
-                tolerance=spec.behavior.tolerance,
-                max_pods_in_creation=spec.behavior.max_pods_in_creation,
-                stable_window_seconds=spec.behavior.stable_window_seconds,
-            ),
-            demand=Demand(
-                fast=self._windows.fast(now) if known else None,
-                stable=self._windows.stable(now) if known else None,
-                peak=self._windows.peak(now) if known else None,
-                state=reading.state,
-            ),
+            rules=rules_of(self.spec, measured_startup_seconds=0.0),
+            demand=demand_of(self._windows, reading, now),
             capacity=Capacity(
                 replicas=view.replicas,
                 ready=view.ready,
-                rollout_in_progress=view.rollout_in_progress,
+                # A release that a RolloutPolicy still watches may be undone: its pods stay.
+                rollout_in_progress=view.rollout_in_progress or self._is_judged(view),
                 conflict=conflict[0] if conflict else "",
+                set_by=view.replicas_set_by,
+                spares=self.spec.spares.count,
+                spares_serving=self._spares.in_service,
             ),
             memory=self._memory,
         )
+
+    def _is_judged(self, view: DeploymentView) -> bool:
+        target = self.spec.target.name
+        return bool(view.held_by) or self._inventory.is_judged(self.namespace, target)
+
+    async def _act(self, view: DeploymentView, decision: Decision, started: float) -> None:
+        """Scale the target and move spares at the same time; neither waits for the other."""
+        demand, rules = decision.inputs.demand, decision.inputs.rules
+        wanted = decision.wanted
+        if wanted is not None:
+            # Spares are for what is there now; what a slope will bring, new pods are for.
+            present = max(demand.fast or 0.0, demand.stable or 0.0)
+            wanted = min(wanted, pods_for(present, rules))
+        if decision.clamp == api.CLAMP_TOLERANCE:
+            wanted = decision.desired
+        turn = self._spares.turn(
+            Round(
+                now=decision.inputs.now,
+                view=view,
+                wanted=wanted,
+                desired=decision.desired,
+                is_signal_whole=demand.state == "fresh",
+                is_panicking=decision.memory.panicking,
+                is_conflicted=bool(decision.inputs.capacity.conflict),
+                is_judged=self._is_judged(view),
+            )
+        )
+        acts = [turn]
+        if decision.action != "hold":
+            acts.append(self._write_replicas(view, decision, started))
+        for result in await asyncio.gather(*acts, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     async def _write_replicas(
         self, view: DeploymentView, decision: Decision, started: float
@@ -202,25 +222,42 @@ class ScalerLoop:
         await self._cluster.set_replicas(self.namespace, self.spec.target.name, decision.desired)
         self._own_write = (view.replicas, decision.desired, time.monotonic())
         metrics.DECISION_SECONDS.observe(time.monotonic() - started)
-        up = decision.action == "up"
-        await self._post(api.REASON_SCALED_UP if up else api.REASON_SCALED_DOWN, explain(decision))
+        if decision.action == "up":
+            await self._post(api.REASON_SCALED_UP, explain(decision))
+            return
+        self._shrinking.written()
+        await self._post(api.REASON_SCALED_DOWN, f"{explain(decision)}; {self._shrinking.told}")
 
     async def _tell(
         self, decision: Decision, reading: Reading, conflict: tuple[str, str] | None
     ) -> None:
         generation = int(self.body["metadata"].get("generation", 0))
         status, conditions = scaler_status.describe(decision, reading, generation, conflict)
+        conditions.append(self._calibration())
         history = list(self._status.get("decisions") or [])
         # Compared with what was last kept: a state that came and went is no news.
         if scaler_status.is_news(decision, self._kept):
             history = scaler_status.keep(history, scaler_status.history_entry(decision))
             self._kept = decision
         status["decisions"] = history
+        spares, more = self._spares.describe()
+        conditions += more
+        if spares is not None:
+            status["spares"] = spares
         if decision.action != "hold":
             status["lastScaleTime"] = status["decisions"][-1]["at"]
         elif "lastScaleTime" in self._status:
             status["lastScaleTime"] = self._status["lastScaleTime"]
         await self._write_status(status, conditions)
+
+    def _calibration(self) -> Condition:
+        """Whether targetInFlight was measured at what the target runs now."""
+        view = self._inventory.deployments.get((self.namespace, self.spec.target.name))
+        return calibration_condition(
+            self.body["metadata"].get("annotations") or {},
+            dict(view.images) if view else {},
+            self.spec.target_in_flight,
+        )
 
     async def _tell_missing(self) -> None:
         text = f"there is no Deployment {self.spec.target.name} in namespace {self.namespace}"
@@ -248,8 +285,9 @@ class ScalerLoop:
 
     async def _post_flip(self, before: Mapping[str, Any], condition: Condition) -> None:
         """An Event when something that should hold stops holding."""
-        bad = condition.type in (api.CONDITION_ACTIVE, api.CONDITION_SIGNAL)
-        if not bad or condition.status:
+        bad = condition.type in (api.CONDITION_ACTIVE, api.CONDITION_SIGNAL, api.CONDITION_SPARES)
+        quiet = condition.reason in (api.REASON_SPARES_STARTING, api.REASON_NO_SPARES)
+        if not bad or condition.status or quiet:
             return
         for old in before.get("conditions") or []:
             if old["type"] == condition.type and old["reason"] == condition.reason:

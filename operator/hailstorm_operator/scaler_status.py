@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from hailstorm_operator import api
 from hailstorm_operator.conditions import Condition, merge_conditions
-from hailstorm_operator.scaling import Decision, explain
+from hailstorm_operator.explanations import contested_message, explain
+from hailstorm_operator.scaling import Decision
 from hailstorm_operator.signals import Reading
 from hailstorm_operator.timestamps import whole_seconds, with_milliseconds
 
@@ -27,17 +28,19 @@ REFRESH_SECONDS: Final = 10.0
 NEWS: Final = frozenset(
     {
         api.CLAMP_MAX,
+        api.CLAMP_CONNECTIONS,
         api.CLAMP_CREATION,
         api.CLAMP_ROLLOUT,
         api.CLAMP_PARTIAL,
         api.CLAMP_STALE,
         api.CLAMP_CONFLICT,
+        api.CLAMP_CONTESTED,
         api.CLAMP_ZERO,
     }
 )
 # Clamps flip with every ripple around a bound; the same news twice is none.
 HOLD_NEWS_SECONDS: Final = 10.0
-VOLATILE: Final = ("inFlight", "signal")
+VOLATILE: Final = ("inFlight", "signal", "latest")
 
 
 def is_news(decision: Decision, kept: Decision | None) -> bool:
@@ -81,20 +84,25 @@ def describe(
         "panicking": decision.memory.panicking,
         "inFlight": None if demand.fast is None else round(demand.fast, 1),
         "signal": {
+            "kind": reading.kind,
             "state": reading.state,
+            "shedPerSecond": round(reading.shed_per_second, 1),
+            "serviceMilliseconds": round(reading.service_seconds * 1000, 1),
             "sources": [
                 {"name": name, "inFlight": value}
                 for name, value in sorted(reading.answered.items())
             ],
             "missing": list(reading.missing),
         },
+        # What `hailstorm scaler explain` speaks of; the history holds only what was news.
+        "latest": history_entry(decision),
     }
     return status, [
         _active(decision, conflict),
         _signal(reading),
         _panic(decision),
         _limited(decision),
-        _conflict(conflict),
+        _conflict(decision, conflict),
     ]
 
 
@@ -121,6 +129,9 @@ def with_conditions(status: Status, before: Json, conditions: list[Condition]) -
 def _active(decision: Decision, conflict: tuple[str, str] | None) -> Condition:
     if conflict is not None:
         return Condition(api.CONDITION_ACTIVE, False, *conflict)
+    if decision.is_contested:
+        text = contested_message(decision)
+        return Condition(api.CONDITION_ACTIVE, False, api.REASON_CONTESTED, text)
     if decision.clamp == api.CLAMP_ZERO:
         text = "the target was scaled to zero; scale it to one or more to hand it back"
         return Condition(api.CONDITION_ACTIVE, False, api.REASON_SCALED_TO_ZERO, text)
@@ -129,17 +140,21 @@ def _active(decision: Decision, conflict: tuple[str, str] | None) -> Condition:
 
 def _signal(reading: Reading) -> Condition:
     kind = api.CONDITION_SIGNAL
+    whose = "edge pod" if reading.kind == "edge" else "pod"
     if reading.state == "fresh":
-        return Condition(kind, True, api.REASON_ALL_SOURCES, "every edge pod answers")
+        return Condition(kind, True, api.REASON_ALL_SOURCES, f"every {whose} answers")
     missing = ", ".join(reading.missing)
     if reading.state == "partial":
         text = f"no answer from {missing}; nothing shrinks meanwhile"
         return Condition(kind, False, api.REASON_SOURCES_MISSING, text)
-    if not reading.missing:
-        text = "the Service has no ready endpoints; replicas stay as they are"
-        return Condition(kind, False, api.REASON_NO_SOURCES, text)
-    text = f"no answer from {missing}; replicas stay as they are"
-    return Condition(kind, False, api.REASON_SIGNAL_STALE, text)
+    if reading.missing:
+        text = f"no answer from {missing}; replicas stay as they are"
+        return Condition(kind, False, api.REASON_SIGNAL_STALE, text)
+    if reading.kind == "pods":
+        text = "the target has no ready pods to ask; replicas stay as they are"
+        return Condition(kind, False, api.REASON_NO_PODS, text)
+    text = "the Service has no ready endpoints; replicas stay as they are"
+    return Condition(kind, False, api.REASON_NO_SOURCES, text)
 
 
 def _panic(decision: Decision) -> Condition:
@@ -152,16 +167,21 @@ def _panic(decision: Decision) -> Condition:
 
 def _limited(decision: Decision) -> Condition:
     rules, kind = decision.inputs.rules, api.CONDITION_LIMITED
-    if decision.clamp == api.CLAMP_MAX:
-        text = f"the demand asks for more than maxReplicas {rules.max_replicas}"
-        return Condition(kind, True, decision.clamp[0].upper() + decision.clamp[1:], text)
-    if decision.clamp == api.CLAMP_CREATION:
-        text = f"at most {rules.max_pods_in_creation} pods are created at a time"
-        return Condition(kind, True, decision.clamp[0].upper() + decision.clamp[1:], text)
-    return Condition(kind, False, api.REASON_WITHIN_BOUNDS, "")
+    text = {
+        api.CLAMP_MAX: f"the demand asks for more than maxReplicas {rules.max_replicas}",
+        api.CLAMP_CONNECTIONS: f"the demand asks for more pods than the connection budget of "
+        f"{rules.connections} holds at {rules.connections_per_pod} a pod",
+        api.CLAMP_CREATION: f"at most {rules.max_pods_in_creation} pods are created at a time",
+    }.get(decision.clamp)
+    if text is None:
+        return Condition(kind, False, api.REASON_WITHIN_BOUNDS, "")
+    return Condition(kind, True, decision.clamp[0].upper() + decision.clamp[1:], text)
 
 
-def _conflict(conflict: tuple[str, str] | None) -> Condition:
+def _conflict(decision: Decision, conflict: tuple[str, str] | None) -> Condition:
+    kind = api.CONDITION_CONFLICT
     if conflict is not None:
-        return Condition(api.CONDITION_CONFLICT, True, *conflict)
-    return Condition(api.CONDITION_CONFLICT, False, api.REASON_SOLE_OWNER, "")
+        return Condition(kind, True, *conflict)
+    if decision.is_contested:
+        return Condition(kind, True, api.REASON_CONTESTED, contested_message(decision))
+    return Condition(kind, False, api.REASON_SOLE_OWNER, "")

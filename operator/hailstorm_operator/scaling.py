@@ -2,12 +2,14 @@
 How many pods, and why: a pure function of recorded inputs.
 
 Little's law gives the number: pods = ceil(in-flight / (target x utilisation)).
-The rest is about not doing harm. Growing follows the fast window at once;
-shrinking has to satisfy the peak of the whole stable window and takes one step
-a window. When the fast window asks for twice what is ready, the scaler panics:
-it only grows, until a stable window has passed without such a demand and every
-pod it asked for is ready. It starts in panic, because after a restart it knows
-nothing of the last minute and amnesia must not shrink anything. A signal that
+The rest is about not doing harm. The plan is the stable window's average plus
+what a steady slope will have added by the time a new pod serves; the fast window alone
+counts when it goes beyond what the pods can hold, and in panic. Shrinking has to
+satisfy the highest plan of the scale-down window and takes one step a stable
+window. When the fast window asks for twice what is ready, the scaler panics: it
+only grows, until a stable window has passed without such a demand and every pod
+it asked for is ready. It starts in panic, because after a restart it knows
+nothing of the last minutes and amnesia must not shrink anything. A signal that
 is missing holds; it is never taken for zero.
 
 Every decision carries its inputs and the clamp that won, as plain JSON values,
@@ -20,108 +22,83 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from hailstorm_operator import api
+from hailstorm_operator.scaling_inputs import (
+    DECIDER_VERSION,
+    Capacity,
+    Demand,
+    Inputs,
+    Memory,
+    Rules,
+    read_inputs,
+)
+from hailstorm_operator.slopes import headroom
 
 # Knative's figure: twice what is ready is no ripple any more.
 PANIC_FACTOR: Final = 2
+# A pod that can never start (no node has room) must not keep a scaler in panic for
+# ever; four calm windows are two minutes by default, longer than a slow start takes.
+PANIC_PATIENCE_WINDOWS: Final = 4
 # One pod a step suits a handful; for large counts a tenth, or shrinking from
 # 200 to 100 takes an hour. The tenth is a guess.
 STEP_DOWN_SHARE: Final = 0.1
 # 16.8 / 5.6 is a hair above 3 in binary; no pod for a rounding error.
 ROUNDING: Final = 1e-9
+# A day has 172,800 looks, and few calls scatter further than a normal would: with
+# three deviations a steady load of five calls in flight was taken for a step forty
+# times a day (`hailstorm simulate day`), with five it is not.
+NOISE_DEVIATIONS: Final = 5.0
+# Once is somebody's wish, twice a correction, three times another controller.
+CONTEST_WRITES: Final = 3
 
-SignalState = Literal["fresh", "partial", "stale"]
 Action = Literal["up", "down", "hold"]
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What the ServiceScaler asks for, as far as the number of pods depends on it."""
-
-    min_replicas: int
-    max_replicas: int
-    in_flight_per_pod: float
-    tolerance: float
-    max_pods_in_creation: int
-    stable_window_seconds: float
-
-
-@dataclass(frozen=True)
-class Demand:
-    """In-flight calls over the windows; None where no sample lies in the window."""
-
-    fast: float | None
-    stable: float | None
-    peak: float | None
-    state: SignalState
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """The target as the cluster has it. `replicas` is what is asked for, `ready` what serves."""
-
-    replicas: int
-    ready: int
-    rollout_in_progress: bool
-    conflict: str = ""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What one decision hands to the next. Times are epoch seconds."""
-
-    panicking: bool
-    last_crossing: float
-    last_change: float
-    replicas: int | None = None
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Everything a decision depends on."""
-
-    now: float
-    rules: Rules
-    demand: Demand
-    capacity: Capacity
-    memory: Memory
-
-
-@dataclass(frozen=True)
 class Decision:
-    """How many replicas there should be, what held that back, and what to remember."""
+    """
+    How many replicas there should be, what held that back, and what to remember.
+
+    `planned` is the load in calls in flight that `wanted` pods are for; whoever
+    decides again later has to know the highest of them (Demand.peak).
+    """
 
     desired: int
     action: Action
     wanted: int | None
+    planned: float | None
     clamp: str
     scaled_by_other: bool
     memory: Memory
     inputs: Inputs
 
+    @property
+    def is_contested(self) -> bool:
+        """Whether somebody else keeps writing the replicas."""
+        return self.memory.overruled >= CONTEST_WRITES
+
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values, complete for `replay`."""
-        return asdict(self)
-
-
-def first_memory(now: float) -> Memory:
-    """What a scaler knows when it starts: nothing, so it may not shrink for a while."""
-    return Memory(panicking=True, last_crossing=now, last_change=now)
+        return {"decider": DECIDER_VERSION, **asdict(self)}
 
 
 def decide_scale(inputs: Inputs) -> Decision:
     """Decide how many replicas the target should have. Pure; never raises for valid inputs."""
-    capacity, rules = inputs.capacity, inputs.rules
-    by_other = inputs.memory.replicas not in (None, capacity.replicas)
+    capacity = inputs.capacity
+    by_other = _is_overruled(inputs)
     memory = _remember(inputs, by_other)
-    wanted = _pods(inputs.demand.fast, inputs.demand.stable, rules)
+    planned = _plan(inputs, memory.panicking)
+    wanted = None if planned is None else pods_for(planned, inputs.rules)
 
     if capacity.conflict:
         desired, clamp = capacity.replicas, api.CLAMP_CONFLICT
     elif capacity.replicas == 0:
         # Zero by hand is how one switches an autoscaler off, as with the HPA.
         desired, clamp = 0, api.CLAMP_ZERO
+    elif memory.overruled >= CONTEST_WRITES:
+        # Two writers of one number only push the pods up and down between them.
+        desired, clamp = capacity.replicas, api.CLAMP_CONTESTED
     else:
-        desired, clamp = _choose(inputs, memory, wanted)
+        desired, clamp = _choose(inputs, memory, planned)
 
     action: Action = "hold"
     if desired != capacity.replicas:
@@ -131,6 +108,7 @@ def decide_scale(inputs: Inputs) -> Decision:
         desired=desired,
         action=action,
         wanted=wanted,
+        planned=planned,
         clamp=clamp,
         scaled_by_other=by_other,
         memory=replace(memory, replicas=desired),
@@ -140,106 +118,146 @@ def decide_scale(inputs: Inputs) -> Decision:
 
 def replay(recorded: Mapping[str, Any]) -> Decision:
     """Decide again from the inputs of a decision that was kept as JSON."""
-    inputs = recorded["inputs"]
-    return decide_scale(
-        Inputs(
-            now=inputs["now"],
-            rules=Rules(**inputs["rules"]),
-            demand=Demand(**inputs["demand"]),
-            capacity=Capacity(**inputs["capacity"]),
-            memory=Memory(**inputs["memory"]),
-        )
-    )
+    return decide_scale(read_inputs(recorded["inputs"]))
 
 
-def explain(decision: Decision) -> str:
-    """One sentence for Events and conditions."""
-    inputs = decision.inputs
-    rules, demand, replicas = inputs.rules, inputs.demand, inputs.capacity.replicas
-    if demand.fast is None or decision.wanted is None:
-        asked = "no in-flight figure"
-    else:
-        asked = (
-            f"{max(demand.fast, demand.stable or 0):.1f} calls in flight at "
-            f"{rules.in_flight_per_pod:g} a pod ask for {decision.wanted}"
-        )
-    change = (
-        f"{replicas} → {decision.desired}" if decision.action != "hold" else f"{replicas} stays"
-    )
-    why = {
-        api.CLAMP_NONE: "",
-        api.CLAMP_STEADY: "",
-        api.CLAMP_TOLERANCE: f", within the tolerance of {rules.tolerance:.0%}",
-        api.CLAMP_MIN: f", minReplicas is {rules.min_replicas}",
-        api.CLAMP_MAX: f", maxReplicas is {rules.max_replicas}",
-        api.CLAMP_CREATION: f", at most {rules.max_pods_in_creation} pods may be in creation",
-        api.CLAMP_PANIC: ", nothing shrinks in panic",
-        api.CLAMP_ROLLOUT: ", nothing shrinks while a rollout is in progress",
-        api.CLAMP_PARTIAL: ", nothing shrinks while a part of the edge does not answer",
-        api.CLAMP_STALE: ", a missing signal is not zero",
-        api.CLAMP_WINDOW: f", one step down each {rules.stable_window_seconds:g} s",
-        api.CLAMP_STEP: f", one step down each {rules.stable_window_seconds:g} s",
-        api.CLAMP_CONFLICT: ", another controller owns the replicas",
-        api.CLAMP_ZERO: ", scaled to zero by hand",
-    }[decision.clamp]
-    return f"{change}: {asked}{why}"
+def pods_for(load: float, rules: Rules) -> int:
+    """Little's law: pods that hold so many calls in flight."""
+    return math.ceil(load / rules.in_flight_per_pod - ROUNDING)
+
+
+def ceiling(rules: Rules, capacity: Capacity) -> tuple[int, str]:
+    """The most replicas there may be, and what says so. Never below minReplicas."""
+    if rules.connections_per_pod:
+        fit = rules.connections // rules.connections_per_pod - capacity.spares
+        if fit < rules.max_replicas:
+            return max(fit, rules.min_replicas), api.CLAMP_CONNECTIONS
+    return rules.max_replicas, api.CLAMP_MAX
+
+
+def _is_overruled(inputs: Inputs) -> bool:
+    """Whether somebody else has set the replicas since the last decision."""
+    capacity, decided = inputs.capacity, inputs.memory.replicas
+    return decided not in (None, capacity.replicas) and capacity.set_by != api.FIELD_MANAGER
 
 
 def _remember(inputs: Inputs, by_other: bool) -> Memory:
-    """Panic and the time of the last change, as of now."""
+    """Panic, what has been seen, and who else writes, as of now."""
     memory, capacity, rules = inputs.memory, inputs.capacity, inputs.rules
-    urgent = _pods(inputs.demand.fast, None, rules)
-    crossing = urgent is not None and urgent >= PANIC_FACTOR * max(capacity.ready, 1)
-    if crossing:
+    fast = inputs.demand.fast
+    serving = max(capacity.ready + capacity.spares_serving, 1)
+    urgent = (
+        fast is not None
+        and pods_for(fast, rules) >= PANIC_FACTOR * serving
+        and not _is_chance(inputs.demand)
+    )
+    if urgent:
         memory = replace(memory, panicking=True, last_crossing=inputs.now)
     elif memory.panicking:
-        calm = inputs.now - memory.last_crossing >= rules.stable_window_seconds
+        calm = inputs.now - memory.last_crossing
         # Leaving before the pods that were asked for serve would undo the scale-up.
         served = capacity.ready >= capacity.replicas
-        memory = replace(memory, panicking=not (calm and served))
+        patience = PANIC_PATIENCE_WINDOWS * rules.stable_window_seconds
+        over = calm >= rules.stable_window_seconds and (served or calm >= patience)
+        memory = replace(memory, panicking=not over)
+    if inputs.demand.state == "stale":
+        # What came while nothing was seen is not known, and might come again.
+        memory = replace(memory, seen_since=inputs.now)
+    recently = inputs.now - memory.overruled_at < rules.scale_down_window_seconds
     if by_other:
-        # A count set by hand stands for a window before it is stepped down.
-        memory = replace(memory, last_change=inputs.now)
+        memory = replace(
+            memory,
+            # A count set by hand stands for a window before it is stepped down.
+            last_change=inputs.now,
+            overruled=memory.overruled + 1 if recently else 1,
+            overruled_at=inputs.now,
+        )
+    elif memory.overruled and not recently:
+        memory = replace(memory, overruled=0)
     return memory
 
 
-def _choose(inputs: Inputs, memory: Memory, wanted: int | None) -> tuple[int, str]:
+def _plan(inputs: Inputs, panicking: bool) -> float | None:
+    """Calls in flight to have pods for; None without a signal."""
+    demand, rules = inputs.demand, inputs.rules
+    if demand.fast is None:
+        return None
+    # Where the fast window is lower, the stable one still averages a queue that is gone.
+    load = demand.fast if demand.stable is None else min(demand.fast, demand.stable)
+    if panicking or _is_beyond(inputs):
+        load = demand.fast
+    return load + headroom(load, demand.slope, rules.startup_seconds)
+
+
+def _is_beyond(inputs: Inputs) -> bool:
+    """Whether the fast window is more than the replicas can hold, and no chance."""
+    demand, rules = inputs.demand, inputs.rules
+    knee = rules.knee_per_pod or rules.in_flight_per_pod
+    above = demand.fast is not None and demand.fast > knee * inputs.capacity.replicas
+    return above and not _is_chance(demand)
+
+
+def _is_chance(demand: Demand) -> bool:
+    """Whether the fast window may well be the stable one, seen in few samples."""
+    if demand.fast is None or demand.stable is None or not demand.samples:
+        return False
+    # Calls in flight scatter at least like a Poisson count.
+    deviation = max(demand.scatter, math.sqrt(max(demand.stable, 1.0)))
+    noise = deviation / math.sqrt(demand.samples)
+    return demand.fast - demand.stable <= NOISE_DEVIATIONS * noise
+
+
+def _choose(inputs: Inputs, memory: Memory, planned: float | None) -> tuple[int, str]:
     """Desired replicas and the clamp that won, for a target that may be scaled."""
     capacity, rules, demand = inputs.capacity, inputs.rules, inputs.demand
     replicas = capacity.replicas
+    most, most_says = ceiling(rules, capacity)
     # Bounds are the user's own words: they need no signal and wait for nothing.
     if replicas < rules.min_replicas:
         replicas, bound = rules.min_replicas, api.CLAMP_MIN
-    elif replicas > rules.max_replicas:
-        replicas, bound = rules.max_replicas, api.CLAMP_MAX
+    elif replicas > most:
+        replicas, bound = most, most_says
     else:
         bound = ""
-    if demand.state == "stale" or wanted is None:
+    if demand.state == "stale" or planned is None:
         return replicas, bound or api.CLAMP_STALE
-    if wanted > replicas:
-        return _grow(inputs, memory, wanted, replicas, bound)
-    to_hold_peak = _pods(demand.stable, demand.peak, rules)
-    if to_hold_peak is not None and to_hold_peak < replicas:
+    if pods_for(planned, rules) > replicas:
+        return _grow(inputs, memory, planned, replicas, bound)
+    to_hold_peak = _pods_after_shrinking(max(planned, demand.peak or 0.0), replicas, rules)
+    if to_hold_peak < replicas:
         return _shrink(inputs, memory, to_hold_peak, replicas, bound)
     return replicas, bound or api.CLAMP_STEADY
 
 
 def _grow(
-    inputs: Inputs, memory: Memory, wanted: int, replicas: int, bound: str
+    inputs: Inputs, memory: Memory, planned: float, replicas: int, bound: str
 ) -> tuple[int, str]:
-    capacity, rules, demand = inputs.capacity, inputs.rules, inputs.demand
-    load = max(demand.fast or 0, demand.stable or 0)
-    ratio = load / (replicas * rules.in_flight_per_pod)
+    capacity, rules = inputs.capacity, inputs.rules
+    ratio = planned / (replicas * rules.in_flight_per_pod)
     if ratio <= 1 + rules.tolerance and not memory.panicking:
         return replicas, bound or api.CLAMP_TOLERANCE
-    desired, clamp = wanted, api.CLAMP_NONE
-    if desired > rules.max_replicas:
-        desired, clamp = rules.max_replicas, api.CLAMP_MAX
+    desired, clamp = pods_for(planned, rules), api.CLAMP_NONE
+    most, most_says = ceiling(rules, capacity)
+    if desired > most:
+        desired, clamp = most, most_says
     # Pods that start together on few cores hold each other up.
     startable = max(replicas, capacity.ready + rules.max_pods_in_creation)
     if desired > startable:
         desired, clamp = startable, api.CLAMP_CREATION
     return desired, clamp
+
+
+def _pods_after_shrinking(load: float, replicas: int, rules: Rules) -> int:
+    """
+    How few pods hold a load that `replicas` pods have held until now.
+
+    What is taken from one pod waits on the others, and calls that wait are in flight
+    for longer: with fewer pods there are more of them. Close to the knee they grow as
+    (pods before / pods after), at the least; without that a pod is taken away and
+    given back for ever.
+    """
+    needed = load * (1 + rules.tolerance) / rules.in_flight_per_pod
+    return math.ceil(math.sqrt(needed * replicas) - ROUNDING)
 
 
 def _shrink(
@@ -255,15 +273,9 @@ def _shrink(
         return replicas, api.CLAMP_ROLLOUT
     if inputs.demand.state == "partial":
         return replicas, api.CLAMP_PARTIAL
+    if inputs.now - memory.seen_since < rules.scale_down_window_seconds:
+        return replicas, api.CLAMP_UNSEEN
     if inputs.now - memory.last_change < rules.stable_window_seconds:
         return replicas, api.CLAMP_WINDOW
     step = max(1, math.floor(replicas * STEP_DOWN_SHARE))
     return max(floor, replicas - step), api.CLAMP_STEP
-
-
-def _pods(first: float | None, second: float | None, rules: Rules) -> int | None:
-    """Pods for the higher of two loads; None when the first is unknown."""
-    if first is None:
-        return None
-    load = max(first, second or 0)
-    return math.ceil(load / rules.in_flight_per_pod - ROUNDING)

@@ -1,37 +1,38 @@
 """
-In-flight calls as the caller sees them, from what the edge's Envoys answer.
+Calls in flight, from what each source of the signal answers.
 
-Counted at the edge because the queue in front of an overloaded pod is invisible
-inside it. An Envoy that does not answer is not an Envoy without calls: its last
-figure counts while it is young, after that it is assumed to carry as much as
-the others do on average, the reading says so, and nothing shrinks on it.
+With the edge as the source they are counted as callers see them, because the
+queue in front of an overloaded pod is invisible inside it. A source that does
+not answer is not a source without calls: its last figure counts while it is
+young, after that it is assumed to carry as much as the others do on average,
+the reading says so, and nothing shrinks on it.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-from hailstorm_operator.scaling import SignalState
+from hailstorm_operator.edge_stats import EdgeStats
+from hailstorm_operator.scaling_inputs import SignalState
 
 # Four polls of half a second: one lost poll is noise, four are an outage.
 MAX_AGE_SECONDS: Final = 2.0
 
-
-class StatsError(ValueError):
-    """A /stats answer that does not hold the figure. Asking again may help."""
+SignalKind = Literal["edge", "pods"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The last figure one Envoy gave, and when (epoch seconds)."""
+    """The last figure one source gave, and when (epoch seconds)."""
 
     value: float
     at: float
+    stats: EdgeStats | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """One Envoy. An optional one (not ready, or leaving) may be silent without being missed."""
+    """One Envoy or pod. An optional one (not ready, or leaving) may be silent and is not missed."""
 
     name: str
     optional: bool = False
@@ -39,30 +40,28 @@ class Source:
 
 @dataclass(frozen=True)
 class Reading:
-    """The signal at one moment: total in flight, how sure, and who is missing."""
+    """
+    The signal at one moment: total in flight, how sure, and who is missing.
+
+    Attributes:
+        answered: calls in flight by source.
+        missing: each source that should have answered, with what it said instead.
+        shed_per_second: calls refused for want of capacity.
+        service_seconds: how long a call takes; 0 when that is not known.
+    """
 
     in_flight: float | None
     state: SignalState
     answered: Mapping[str, float]
     missing: tuple[str, ...]
+    shed_per_second: float = 0.0
+    service_seconds: float = 0.0
+    kind: SignalKind = "edge"
 
-
-def active_calls_filter(cluster: str) -> str:
-    """The regular expression that makes /stats answer with one line."""
-    escaped = cluster.replace("\\", "\\\\").replace(".", "\\.")
-    return rf"^cluster\.{escaped}\.upstream_rq_active$"
-
-
-def parse_active_calls(text: str, cluster: str) -> float:
-    """Read the gauge out of a text answer of /stats. Raises StatsError."""
-    wanted = f"cluster.{cluster}.upstream_rq_active:"
-    for line in text.splitlines():
-        if line.startswith(wanted):
-            try:
-                return float(line.removeprefix(wanted))
-            except ValueError as error:
-                raise StatsError(f"not a number: {line!r}") from error
-    raise StatsError(f"Envoy knows no cluster {cluster!r}")
+    @property
+    def shed_in_flight(self) -> float:
+        """Calls that would be in flight had they not been refused."""
+        return self.shed_per_second * self.service_seconds
 
 
 def combine(sources: Iterable[Source], samples: Mapping[str, Sample], now: float) -> Reading:

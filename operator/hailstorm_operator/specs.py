@@ -19,8 +19,15 @@ DEFAULT_STABLE_WINDOW_SECONDS: Final = 30.0
 DEFAULT_MAX_PODS_IN_CREATION: Final = 4
 # The HPA's figure.
 DEFAULT_TOLERANCE: Final = 0.1
+# The HPA's figure, for the same purpose.
+DEFAULT_SCALE_DOWN_WINDOW_SECONDS: Final = 300.0
 # The edge chart's stats listener.
 DEFAULT_EDGE_PORT: Final = 9902
+# Who leaves when the target shrinks.
+VICTIM_LEAST_BUSY: Final = "LeastBusy"
+VICTIM_KUBERNETES: Final = "Kubernetes"
+# Where our own services, and by habit most others, answer it.
+DEFAULT_METRICS_PATH: Final = "/metrics"
 
 
 class SpecError(ValueError):
@@ -56,13 +63,51 @@ class EdgeSignal:
 
 
 @dataclass(frozen=True)
+class PodsSignal:
+    """A gauge of calls in flight that each pod of the target answers with."""
+
+    metric: str
+    port: int
+    path: str = DEFAULT_METRICS_PATH
+
+
+@dataclass(frozen=True)
+class ConnectionBudget:
+    """Connections that a database takes, and what a pod and everybody else holds of them."""
+
+    connections_per_pod: int
+    max: int
+    reserved: int = 0
+
+    @property
+    def for_replicas(self) -> int:
+        """Connections that the replicas may hold together."""
+        return self.max - self.reserved
+
+
+@dataclass(frozen=True)
 class Behavior:
-    """How eagerly to follow the demand. Windows in seconds, tolerance as a share."""
+    """
+    How eagerly to follow the demand. Windows in seconds, tolerance as a share.
+
+    `startup_seconds` None stands for what the scaler has measured.
+    """
 
     fast_window_seconds: float = DEFAULT_FAST_WINDOW_SECONDS
     stable_window_seconds: float = DEFAULT_STABLE_WINDOW_SECONDS
     max_pods_in_creation: int = DEFAULT_MAX_PODS_IN_CREATION
     tolerance: float = DEFAULT_TOLERANCE
+    scale_down_window_seconds: float = DEFAULT_SCALE_DOWN_WINDOW_SECONDS
+    startup_seconds: float | None = None
+    chooses_victims: bool = True
+
+
+@dataclass(frozen=True)
+class SparesSpec:
+    """How many warm spares, and the Service they go into; "" where its selector tells."""
+
+    count: int = 0
+    service: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,10 +117,12 @@ class ScalerSpec:
     target: TargetRef
     min_replicas: int
     max_replicas: int
-    signal: EdgeSignal
+    signal: EdgeSignal | PodsSignal
     target_in_flight: float
     utilisation: float
     behavior: Behavior
+    connection_budget: ConnectionBudget | None = None
+    spares: SparesSpec = SparesSpec()
 
     @property
     def in_flight_per_pod(self) -> float:
@@ -105,48 +152,117 @@ def parse_scaler_spec(spec: Mapping[str, Any]) -> ScalerSpec:
             f"{high} is below minReplicas {low}",
             f"Write {low} or more, or lower minReplicas",
         )
-    behavior = spec.get("behavior") or {}
-    fast = number(
-        behavior, "spec.behavior", "fastWindowSeconds", 1, 60, DEFAULT_FAST_WINDOW_SECONDS
-    )
-    stable = number(
-        behavior, "spec.behavior", "stableWindowSeconds", 5, 3600, DEFAULT_STABLE_WINDOW_SECONDS
-    )
-    if stable <= fast:
-        raise SpecError(
-            "spec.behavior.stableWindowSeconds",
-            f"{stable:g} is not longer than fastWindowSeconds {fast:g}",
-            "Write several times the fast window; 2 and 30 are the defaults",
-        )
     return ScalerSpec(
         target=TargetRef(text(target, "spec.targetRef", "name")),
         min_replicas=low,
         max_replicas=high,
-        signal=_edge_signal(mapping(spec, "spec", "signal")),
+        signal=_signal(mapping(spec, "spec", "signal")),
         target_in_flight=number(spec, "spec", "targetInFlight", 0.1, 100_000, None),
         utilisation=number(spec, "spec", "utilisation", 0.1, 1, DEFAULT_UTILISATION),
-        behavior=Behavior(
-            fast_window_seconds=fast,
-            stable_window_seconds=stable,
-            max_pods_in_creation=whole(
-                behavior, "spec.behavior", "maxPodsInCreation", 1, DEFAULT_MAX_PODS_IN_CREATION
-            ),
-            tolerance=number(behavior, "spec.behavior", "tolerance", 0, 1, DEFAULT_TOLERANCE),
-        ),
+        behavior=_behavior(spec.get("behavior") or {}),
+        connection_budget=_connection_budget(spec, low),
+        spares=_spares(spec.get("spares") or {}),
     )
 
 
-def _edge_signal(signal: Mapping[str, Any]) -> EdgeSignal:
-    source = signal.get("source", "edge")
-    if source != "edge":
-        raise SpecError("spec.signal.source", f"{source!r} is not known", 'Write "edge"')
-    edge = mapping(signal, "spec.signal", "edge")
-    namespace = edge.get("namespace")
-    return EdgeSignal(
-        cluster=text(edge, "spec.signal.edge", "cluster"),
-        service=text(edge, "spec.signal.edge", "service"),
-        namespace=str(namespace) if namespace else None,
-        port=whole(edge, "spec.signal.edge", "port", 1, DEFAULT_EDGE_PORT),
+def _behavior(behavior: Mapping[str, Any]) -> Behavior:
+    path = "spec.behavior"
+    fast = number(behavior, path, "fastWindowSeconds", 1, 60, DEFAULT_FAST_WINDOW_SECONDS)
+    stable = number(behavior, path, "stableWindowSeconds", 5, 3600, DEFAULT_STABLE_WINDOW_SECONDS)
+    if stable <= fast:
+        raise SpecError(
+            f"{path}.stableWindowSeconds",
+            f"{stable:g} is not longer than fastWindowSeconds {fast:g}",
+            "Write several times the fast window; 2 and 30 are the defaults",
+        )
+    down = behavior.get("scaleDown") or {}
+    # By default five minutes, but never less than what has to be calm.
+    default = max(DEFAULT_SCALE_DOWN_WINDOW_SECONDS, stable)
+    window = number(down, f"{path}.scaleDown", "windowSeconds", 5, 3600, default)
+    if window < stable:
+        raise SpecError(
+            f"{path}.scaleDown.windowSeconds",
+            f"{window:g} is shorter than stableWindowSeconds {stable:g}",
+            f"Write {stable:g} or more; {DEFAULT_SCALE_DOWN_WINDOW_SECONDS:g} is the default",
+        )
+    startup = None
+    if "startupSeconds" in behavior:
+        startup = number(behavior, path, "startupSeconds", 0, 600)
+    return Behavior(
+        fast_window_seconds=fast,
+        stable_window_seconds=stable,
+        max_pods_in_creation=whole(
+            behavior, path, "maxPodsInCreation", 1, DEFAULT_MAX_PODS_IN_CREATION
+        ),
+        tolerance=number(behavior, path, "tolerance", 0, 1, DEFAULT_TOLERANCE),
+        scale_down_window_seconds=window,
+        startup_seconds=startup,
+        chooses_victims=_chooses_victims(down),
+    )
+
+
+def _chooses_victims(scale_down: Mapping[str, Any]) -> bool:
+    victim = scale_down.get("victim", VICTIM_LEAST_BUSY)
+    if victim not in (VICTIM_LEAST_BUSY, VICTIM_KUBERNETES):
+        raise SpecError(
+            "spec.behavior.scaleDown.victim",
+            f"{victim!r} is not known",
+            f"Write {VICTIM_LEAST_BUSY} or {VICTIM_KUBERNETES}",
+        )
+    return bool(victim == VICTIM_LEAST_BUSY)
+
+
+def _spares(spares: Mapping[str, Any]) -> SparesSpec:
+    service = spares.get("service") or ""
+    return SparesSpec(whole(spares, "spec.spares", "count", 0, 0), str(service))
+
+
+def _connection_budget(spec: Mapping[str, Any], min_replicas: int) -> ConnectionBudget | None:
+    if spec.get("connectionBudget") is None:
+        return None
+    path = "spec.connectionBudget"
+    block = mapping(spec, "spec", "connectionBudget")
+    budget = ConnectionBudget(
+        connections_per_pod=whole(block, path, "connectionsPerPod", 1, None),
+        max=whole(block, path, "max", 1, None),
+        reserved=whole(block, path, "reserved", 0, 0),
+    )
+    needed = min_replicas * budget.connections_per_pod
+    if needed > budget.for_replicas:
+        raise SpecError(
+            path,
+            f"minReplicas {min_replicas} holds {needed} connections, and max less reserved "
+            f"is {budget.for_replicas}",
+            "Raise max, or lower minReplicas, connectionsPerPod or reserved",
+        )
+    return budget
+
+
+def _signal(signal: Mapping[str, Any]) -> EdgeSignal | PodsSignal:
+    if ("edge" in signal) == ("pods" in signal):
+        raise SpecError(
+            "spec.signal",
+            "there has to be one source",
+            "Write edge: {cluster, service} to count at the callers, or pods: {metric, port} "
+            "to read a gauge of each pod",
+        )
+    if "edge" in signal:
+        edge = mapping(signal, "spec.signal", "edge")
+        namespace = edge.get("namespace")
+        return EdgeSignal(
+            cluster=text(edge, "spec.signal.edge", "cluster"),
+            service=text(edge, "spec.signal.edge", "service"),
+            namespace=str(namespace) if namespace else None,
+            port=whole(edge, "spec.signal.edge", "port", 1, DEFAULT_EDGE_PORT),
+        )
+    pods = mapping(signal, "spec.signal", "pods")
+    path = pods.get("path", DEFAULT_METRICS_PATH)
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise SpecError("spec.signal.pods.path", f"{path!r} will not do", "Begin it with a slash")
+    return PodsSignal(
+        metric=text(pods, "spec.signal.pods", "metric"),
+        port=whole(pods, "spec.signal.pods", "port", 1, None),
+        path=path,
     )
 
 

@@ -1,47 +1,89 @@
 """
-Two sliding windows over one signal: a fast one to act on, a stable one to trust.
+Sliding windows over one signal: a fast one to act on, a stable one to trust, and
+the highest plan of a long one to shrink by.
 
-A window of a few samples jumps with every burst of arrivals, and a scaler that
-follows each jump down again flaps. So the windows also keep the highest fast
-average of the last stable window: shrinking has to satisfy that peak.
+A scaler that follows each ripple down again flaps. So what was planned for is
+kept for a while, as the HPA keeps its recommendations: shrinking has to satisfy
+the highest of them.
 """
 
+import math
 from collections import deque
-from dataclasses import dataclass, field
+
+from hailstorm_operator.slopes import steady_slope
 
 
-@dataclass
 class SignalWindows:
-    """Samples of in-flight calls. Times are monotonic or epoch seconds, of one clock."""
+    """
+    Samples of calls in flight, and plans made from them.
 
-    fast_seconds: float
-    stable_seconds: float
-    _samples: deque[tuple[float, float]] = field(default_factory=deque)
-    _fast_averages: deque[tuple[float, float]] = field(default_factory=deque)
+    Times are seconds of one clock, and each is later than all before it.
+    """
+
+    def __init__(
+        self, fast_seconds: float, stable_seconds: float, scale_down_seconds: float
+    ) -> None:
+        self.fast_seconds = fast_seconds
+        self.stable_seconds = stable_seconds
+        self.scale_down_seconds = scale_down_seconds
+        self._samples: deque[tuple[float, float]] = deque()
+        # Only plans that are higher than all later ones: the first is the highest.
+        self._plans: deque[tuple[float, float]] = deque()
 
     def add(self, at: float, value: float) -> None:
-        """Take a sample that is newer than all before it; forget what no window reaches."""
+        """Take a sample; forget what no window reaches."""
         self._samples.append((at, value))
-        fast = self._average(at, self.fast_seconds)
-        assert fast is not None  # The sample just added lies in its own window.
-        self._fast_averages.append((at, fast))
-        for line in (self._samples, self._fast_averages):
-            while line and line[0][0] <= at - self.stable_seconds:
-                line.popleft()
+        while self._samples[0][0] <= at - self.stable_seconds:
+            self._samples.popleft()
+
+    def plan(self, at: float, load: float) -> None:
+        """Note which load was planned for."""
+        while self._plans and self._plans[-1][1] <= load:
+            self._plans.pop()
+        self._plans.append((at, load))
 
     def fast(self, now: float) -> float | None:
         """Average over the fast window, or None without a sample in it."""
-        return self._average(now, self.fast_seconds)
+        return _average(self._last(now, self.fast_seconds))
+
+    def fast_samples(self, now: float) -> int:
+        """How many samples the fast average rests on."""
+        return len(self._last(now, self.fast_seconds))
 
     def stable(self, now: float) -> float | None:
         """Average over as much of the stable window as has been seen."""
-        return self._average(now, self.stable_seconds)
+        return _average(self._last(now, self.stable_seconds))
+
+    def scatter(self, now: float) -> float:
+        """Standard deviation of the stable window's samples; 0 without two of them."""
+        values = self._last(now, self.stable_seconds)
+        if len(values) < 2:
+            return 0.0
+        mean = sum(values) / len(values)
+        return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+    def slope(self, now: float) -> float:
+        """Steady growth a second over the stable window; 0 before it has been seen in full."""
+        inside = [one for one in self._samples if one[0] > now - self.stable_seconds]
+        # A line through a moment says nothing of the minute.
+        if not inside or now - inside[0][0] < self.stable_seconds / 2:
+            return 0.0
+        return steady_slope(inside)
 
     def peak(self, now: float) -> float | None:
-        """The highest fast average of the stable window."""
-        inside = [value for at, value in self._fast_averages if at > now - self.stable_seconds]
-        return max(inside, default=None)
+        """The highest plan of the scale-down window, or None without one."""
+        while self._plans and self._plans[0][0] <= now - self.scale_down_seconds:
+            self._plans.popleft()
+        return self._plans[0][1] if self._plans else None
 
-    def _average(self, now: float, span: float) -> float | None:
-        inside = [value for at, value in self._samples if at > now - span]
-        return sum(inside) / len(inside) if inside else None
+    def _last(self, now: float, span: float) -> list[float]:
+        values = []
+        for at, value in reversed(self._samples):
+            if at <= now - span:
+                break
+            values.append(value)
+        return values
+
+
+def _average(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -5,6 +5,7 @@ Namespaces are made first, with their Pod Security level, so that a pod that
 would break it is refused from the first install on.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,18 +39,24 @@ def install(context: Context, wanted: cluster.Cluster, images: Path, *values: Pa
 
     `images` is for both charts, `values` for the services' alone. Safe to repeat.
     """
-    kubectl(context, wanted.name, "apply", "-f", "-", stdin=render_namespaces())
     # The operator's chart brings the kinds that the other one uses.
-    for chart, namespace, extra in (
-        ("hailstorm-operator", OPERATOR_NAMESPACE, ()),
-        ("hailstorm", NAMESPACE, values),
-    ):
-        with context.report.step(f"helm upgrade --install {chart}"):
-            command = [str(context.paths.bin / "helm"), "upgrade", "--install", chart]
-            command += [str(context.paths.root / "charts" / chart), "--namespace", namespace]
-            command += ["--wait", "--timeout", f"{INSTALL_SECONDS}s"]
-            for file in (images, *extra):
-                command += ["--values", str(file)]
-            context.runner.run(
-                [*command, "--kubeconfig", str(context.paths.kubeconfig(wanted.name))]
-            )
+    install_operator(context, wanted, images)
+    _install(context, wanted, "hailstorm", NAMESPACE, (images, *values))
+
+
+def install_operator(context: Context, wanted: cluster.Cluster, images: Path) -> None:
+    """Install or upgrade the operator alone, and wait until it serves. Safe to repeat."""
+    kubectl(context, wanted.name, "apply", "-f", "-", stdin=render_namespaces())
+    _install(context, wanted, "hailstorm-operator", OPERATOR_NAMESPACE, (images,))
+
+
+def _install(
+    context: Context, wanted: cluster.Cluster, chart: str, namespace: str, values: Sequence[Path]
+) -> None:
+    with context.report.step(f"helm upgrade --install {chart}"):
+        command = [str(context.paths.bin / "helm"), "upgrade", "--install", chart]
+        command += [str(context.paths.root / "charts" / chart), "--namespace", namespace]
+        command += ["--wait", "--timeout", f"{INSTALL_SECONDS}s"]
+        for file in values:
+            command += ["--values", str(file)]
+        context.runner.run([*command, "--kubeconfig", str(context.paths.kubeconfig(wanted.name))])

@@ -15,6 +15,7 @@ from hailstorm_platform import (
     bench,
     checks,
     cluster,
+    compare,
     demo,
     docker_daemon,
     doctor,
@@ -120,6 +121,10 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Call], int | None]]]] = {
         "measure the core against its limits",
         lambda c: bench.run(c.context, c.commands, c.options.arguments),
     ),
+    "compare": (
+        "three autoscalers under one load",
+        lambda c: compare.run(c.context, c.commands, c.options.arguments),
+    ),
     "seed": (
         "load millions of trips",
         lambda c: bench.seed(c.context, c.commands, c.options.arguments),
@@ -149,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
                 default=["rolling-deploy"],
                 help="the drill and its options; after -- where options come first",
             )
-        if name in ("bench", "seed"):
+        if name in ("bench", "compare", "seed"):
             sub.add_argument(
                 "arguments",
                 nargs="*",

@@ -49,6 +49,12 @@ COREDNS: Final = GoTool(
 ETCD: Final = GoTool(
     "etcd", "go.etcd.io/etcd/server/v3", versions.ETCD, "go.etcd.io/etcd/server/v3"
 )
+METRICS_SERVER: Final = GoTool(
+    "metrics-server",
+    "sigs.k8s.io/metrics-server",
+    versions.METRICS_SERVER,
+    "sigs.k8s.io/metrics-server/cmd/metrics-server",
+)
 LOCAL_PATH_PROVISIONER: Final = GoTool(
     "local-path-provisioner",
     "github.com/rancher/local-path-provisioner",

@@ -9,7 +9,7 @@ comes back is what many tests are about.
 
 import contextlib
 import os
-import pwd
+import random
 import shutil
 import signal
 import socket
@@ -21,18 +21,47 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from hailstorm_platform.child_processes import (
+    as_user,
+    children_of,
+    is_alive,
+    state_of,
+    unprivileged_user,
+)
+
 # Both start within 0.2 s on an idle machine; the rest is for a busy one.
 START_SECONDS: Final = 30.0
+# Below lie the well-known ones; Linux' own ends begin at 32768.
+_FIRST_PORT: Final = 10_000
+_OWN_ENDS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 # Not a secret: the server it opens lives for one test run, on the loopback.
 PASSWORD: Final = "only-for-tests"
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """
+    A TCP port of the loopback that nobody listens on now.
+
+    It is none that the kernel gives to connections as their own end: while a
+    server that is to come back on its port is down, any connection could get it,
+    and one that tries that very port even connects to itself. Both were rare, and
+    both made the next start fail with "address already in use".
+    """
+    for port in _randomly(range(_FIRST_PORT, _first_own_end())):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
+
+
+def _first_own_end() -> int:
+    """The least port that the kernel gives to a connection as its own end."""
+    return int(_OWN_ENDS.read_text().split()[0])
+
+
+def _randomly(ports: range) -> Iterator[int]:
+    # Other runs look at the same time: whoever begins at the same place collides.
+    yield from random.SystemRandom().sample(ports, len(ports))
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
@@ -156,7 +185,7 @@ class PostgresServer:
         self._data = self._folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         # Postgres refuses to run as root.
-        self._owner = _unprivileged_user() if os.geteuid() == 0 else None
+        self._owner = unprivileged_user() if os.geteuid() == 0 else None
         if self._owner is not None:
             os.chown(self._folder, self._owner, -1)
 
@@ -193,10 +222,9 @@ class PostgresServer:
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                (postgres_program("postgres"), "-D", self._data, *flags),
+                as_user(self._owner, postgres_program("postgres"), "-D", str(self._data), *flags),
                 stdout=log,
                 stderr=log,
-                user=self._owner,
                 cwd=self._folder,
                 start_new_session=True,
             )
@@ -206,15 +234,16 @@ class PostgresServer:
         """End it and its children at once, and wait until they are gone."""
         if self._process is not None:
             # One that outlives the server holds on to its shared memory, and the
-            # next start is refused.
-            backends = tuple(_children(self._process.pid))
+            # next start is refused. A server that stands still makes no more of them.
+            backends = self._stop_forking()
             self._signal_group(signal.SIGKILL)
             self._process.wait()
-            wait_until(lambda: not any(map(_is_alive, backends)), "postgres is gone")
+            wait_until(lambda: not any(map(is_alive, backends)), "postgres is gone")
             self._process = None
 
     def freeze(self) -> None:
         """Stop it and its children from running; connections stay open."""
+        self._stop_forking()
         self._signal_group(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -226,10 +255,19 @@ class PostgresServer:
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _stop_forking(self) -> tuple[int, ...]:
+        """Stop the server itself; the children that it has, and to which none is added."""
+        pid = self.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+        # The signal is sent at once and obeyed when a fork under way is over.
+        wait_until(lambda: state_of(pid) in "TZ", "postgres stands still")
+        return tuple(children_of(pid))
+
     def _signal_group(self, number: signal.Signals) -> None:
         assert self._process is not None, "postgres is not running"
         # Each backend is a process, and each made a session of its own.
-        for pid in (self._process.pid, *_children(self._process.pid)):
+        for pid in (self._process.pid, *children_of(self._process.pid)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
@@ -237,21 +275,21 @@ class PostgresServer:
         secret = self._folder / "password"
         secret.write_text(self.password)
         secret.chmod(0o644)
+        arguments = ("-D", str(self._data), "-U", self.user, "-E", "UTF8", "--locale=C")
+        secured = ("--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync")
         subprocess.run(
-            (
-                *(postgres_program("initdb"), "-D", self._data, "-U", self.user),
-                *("--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync", "-E", "UTF8"),
-                *("--locale=C",),
-            ),
+            as_user(self._owner, postgres_program("initdb"), *arguments, *secured),
             check=True,
             capture_output=True,
-            user=self._owner,
             cwd=self._folder,
         )
 
     def _is_ready(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
-            raise AssertionError((self._folder / "log").read_text()[-2000:])
+        assert self._process is not None, "postgres is not running"
+        code = self._process.poll()
+        if code is not None:
+            said = (self._folder / "log").read_text()[-2000:]
+            raise AssertionError(f"postgres ended with {code} before it was ready:\n{said}")
         arguments = ("-h", self.host, "-p", str(self.port), "-q", "-t", "1")
         return subprocess.run((postgres_program("pg_isready"), *arguments)).returncode == 0
 
@@ -267,24 +305,3 @@ def postgres_program(name: str) -> str:
     if found is None:
         raise RuntimeError(f"no {name}; install the package postgresql")
     return found
-
-
-def _unprivileged_user() -> int:
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name).pw_uid
-    raise RuntimeError("postgres does not run as root, and there is no user to run it as")
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
-    except OSError:
-        return False
-    # Dead, and not yet asked for its exit code by whoever inherited it.
-    return state != "Z"
-
-
-def _children(pid: int) -> Iterator[int]:
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        yield from (int(child) for child in task.read_text().split())

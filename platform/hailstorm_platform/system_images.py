@@ -37,7 +37,8 @@ def network(context: Context) -> str:
     )
 
 
-def _static(context: Context, name: str, program: Path) -> str:
+def static(context: Context, name: str, program: Path) -> str:
+    """The tag of an image that holds one static program and nothing else."""
     return docker_images.build(
         context, f"hailstorm/{name}", _STATIC.format(name=name), files={"program": program}
     )
@@ -46,7 +47,7 @@ def _static(context: Context, name: str, program: Path) -> str:
 def provisioner(context: Context) -> str:
     """The local-path-provisioner behind the default StorageClass."""
     tool = go_tools.LOCAL_PATH_PROVISIONER
-    return _static(context, tool.name, go_tools.build(context, tool))
+    return static(context, tool.name, go_tools.build(context, tool))
 
 
 def pod_network(context: Context, kubernetes: Path) -> str:
@@ -63,7 +64,7 @@ def kubeadm_images(context: Context, kubernetes: Path) -> dict[str, str]:
     """The name kubeadm uses → our tag, for every image of `kubeadm config images list`."""
     version = versions.KUBERNETES
     found = {
-        f"registry.k8s.io/{name}:{version}": _static(context, name, kubernetes / name)
+        f"registry.k8s.io/{name}:{version}": static(context, name, kubernetes / name)
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     }
     tools = network(context)
@@ -73,10 +74,10 @@ def kubeadm_images(context: Context, kubernetes: Path) -> dict[str, str]:
         _ON_NETWORK.format(network=tools, name="kube-proxy"),
         files={"program": kubernetes / "kube-proxy"},
     )
-    found[f"registry.k8s.io/coredns/coredns:{versions.COREDNS}"] = _static(
+    found[f"registry.k8s.io/coredns/coredns:{versions.COREDNS}"] = static(
         context, "coredns", go_tools.build(context, go_tools.COREDNS)
     )
-    found[f"registry.k8s.io/etcd:{versions.ETCD_IMAGE_TAG}"] = _static(
+    found[f"registry.k8s.io/etcd:{versions.ETCD_IMAGE_TAG}"] = static(
         context, "etcd", go_tools.build(context, go_tools.ETCD)
     )
     found[f"registry.k8s.io/pause:{versions.PAUSE}"] = docker_images.build(

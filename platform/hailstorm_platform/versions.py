@@ -29,6 +29,8 @@ GHZ: Final = "v0.120.0"
 # Later ones carry a language for scripts, whose module not every proxy serves (seen: 403).
 # The manifests of examples/fortio name the version as well, and a test compares.
 FORTIO: Final = "v1.68.0"
+# The rival of `make compare` reads it; the newest that builds with Go 1.24.
+METRICS_SERVER: Final = "v0.8.0"
 
 # Resolves and installs wheels, also for a Python that the host does not have.
 UV: Final = "0.13.8"

@@ -29,7 +29,7 @@ value, these see several. Takes the root; gives nothing.
 {{- include "hailstorm.checkUpstreams" . }}
 {{- /* Pods of an old and a new revision hold their pools at the same time, each with a relay's connection besides. */ -}}
 {{- $pods := int .Values.trip.replicas -}}
-{{- if .Values.scaler.enabled }}{{ $pods = int .Values.scaler.trip.maxReplicas }}{{ end -}}
+{{- if .Values.scaler.enabled }}{{ $pods = add (int .Values.scaler.trip.maxReplicas) (int .Values.scaler.trip.spares) | int }}{{ end -}}
 {{- $pool := int (((.Values.trip.settings).postgres).poolMax | default 0) -}}
 {{- $needed := add (mul (add $pods (int .Values.rollout.maxSurge)) (add $pool 1)) 10 -}}
 {{- if and (eq .Values.postgres.external.host "") (gt (int $needed) (int .Values.postgres.maxConnections)) }}
@@ -43,6 +43,21 @@ value, these see several. Takes the root; gives nothing.
 {{- end }}
 {{- if and .Values.redis.external.host (not .Values.redis.existingSecret) }}
 {{- fail "redis.external.host is set, so redis.existingSecret must name a Secret with its password under the key `password`" }}
+{{- end }}
+{{- end }}
+
+{{/* A policy's times must fit into its Deployment's. Takes {root, component, spec}; gives nothing. */}}
+{{- define "hailstorm.policyChecks" -}}
+{{- $deadline := .root.Values.rollout.progressDeadlineSeconds -}}
+{{- $max := .spec.canary.holdSeconds.max -}}
+{{- if ge (int $max) (int $deadline) }}
+{{- fail (printf "rolloutPolicy: canary.holdSeconds.max (%v) of %s is not below rollout.progressDeadlineSeconds (%v), at which Kubernetes gives a held rollout up" $max .component $deadline) }}
+{{- end }}
+{{- if ge (int .spec.progressDeadlineSeconds) (int $deadline) }}
+{{- fail (printf "rolloutPolicy: progressDeadlineSeconds (%v) of %s is not below rollout.progressDeadlineSeconds (%v): Kubernetes would give up first" .spec.progressDeadlineSeconds .component $deadline) }}
+{{- end }}
+{{- if not .root.Values.recorder.enabled }}
+{{- fail "rolloutPolicy.enabled needs recorder.enabled: without it a policy has no traffic to judge by" }}
 {{- end }}
 {{- end }}
 

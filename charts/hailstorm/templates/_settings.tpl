@@ -6,6 +6,10 @@ never need a table between them. Takes {root, component}.
 {{- define "hailstorm.settingsEnv" -}}
 {{- $own := (index .root.Values .component).settings | default dict -}}
 {{- $groups := dict "server" .root.Values.server "lifecycle" .root.Values.lifecycle "log" .root.Values.log -}}
+{{- /* Only when something is wrong on purpose: no other pod needs to know the words. */}}
+{{- if include "hailstorm.isRehearsal" (index .root.Values .component) }}
+{{- $_ := set $groups "rehearsal" (index .root.Values .component).rehearsal }}
+{{- end }}
 {{- $groups = mustMergeOverwrite (deepCopy $groups) (deepCopy $own) -}}
 {{- range $group := keys $groups | sortAlpha }}
 {{- range $field, $value := index $groups $group }}
@@ -14,6 +18,11 @@ never need a table between them. Takes {root, component}.
   value: {{ if kindIs "float64" $value }}{{ if eq (floor $value) $value }}{{ printf "%.0f" $value | quote }}{{ else }}{{ $value | toString | quote }}{{ end }}{{ else }}{{ $value | toString | quote }}{{ end }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* "true" when a service's release is bad on purpose, else nothing. Takes the service's values. */}}
+{{- define "hailstorm.isRehearsal" -}}
+{{- with .rehearsal }}{{ if or .failShare .delayMilliseconds .neverReady }}true{{ end }}{{ end -}}
 {{- end }}
 
 {{/* Where Postgres is. Takes the root. */}}

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from hailstorm_drills.checkers.base import Finding, Verdict
 from hailstorm_drills.evidence import Evidence
-from hailstorm_drills.pods import READY, PodLife, pod_at
+from hailstorm_drills.pods import DRAINING, GONE, PodLife, pod_at
 from hailstorm_drills.recorder import epoch
 from hailstorm_loadtests.history import STREAMS, Call
 from hailstorm_operator import api
@@ -47,13 +47,15 @@ def rollouts_of(evidence: Evidence) -> list[Rollout]:
             (life for life in evidence.lives if life.component == component),
             key=lambda life: life.changes[0][0],
         )
-        current = {life.template_hash for life in own if life.phase_at(fault.start) == READY}
-        last = current.pop() if len(current) == 1 else ""
-        for life in own:
+        for number, life in enumerate(own):
             began = life.changes[0][0]
-            if fault.start <= began <= fault.end and life.template_hash != last:
-                last = life.template_hash
-                found.append(Rollout(component, last, began))
+            # A pod beside others of its template is a scaler's, or takes the place of one.
+            if fault.start <= began <= fault.end and not any(
+                other.template_hash == life.template_hash
+                and other.phase_at(began) not in (DRAINING, GONE)
+                for other in own[:number]
+            ):
+                found.append(Rollout(component, life.template_hash, began))
     return found
 
 
@@ -76,6 +78,9 @@ def check_records(evidence: Evidence) -> Finding:
     for rollout in wanted:
         records = [r for r in evidence.records if _is_of(r, rollout)]
         name = f"{rollout.component} {rollout.template_hash}"
+        if not any(_target(record) == rollout.component for record in evidence.records):
+            doubts.append(f"nobody keeps records of {rollout.component}")
+            continue
         if len(records) != 1:
             wrong.append(f"{name} has {len(records)} records")
             continue
@@ -110,12 +115,16 @@ def _is_of(record: Mapping[str, Any], rollout: Rollout) -> bool:
     status = record.get("status", {})
     started = status.get("startedAt")
     return (
-        record["spec"]["targetRef"]["name"] == rollout.component
+        _target(record) == rollout.component
         and status.get("podTemplateHash") == rollout.template_hash
         and started is not None
         # The record is written before the first pod, by seconds at most.
         and -CLOCK_SECONDS <= rollout.first_pod - epoch(started) <= 2 * CLOCK_SECONDS
     )
+
+
+def _target(record: Mapping[str, Any]) -> str:
+    return str(record.get("spec", {}).get("targetRef", {}).get("name", ""))
 
 
 def _served(calls: Sequence[Call], lives: Sequence[PodLife]) -> "_Served":

@@ -124,6 +124,11 @@ def check_streams(evidence: Evidence) -> Finding:
         for call in broken
         if id(call) not in healed and not (call.method == TRIP and call.trip_id not in trips)
     ]
+    violations += [
+        f"{OFFERS}: {call.detail}"
+        for call in offers
+        if call.outcome == "fail" and call.code == "OK"
+    ]
     lost = lost_offers(evidence)
     violations += lost or []
     every = [link.call for links in trips.values() for link in links] + offers

@@ -79,6 +79,11 @@ def wait_for(
         sleep(LOOK_SECONDS)
 
 
+def slowly(_: float) -> None:
+    """A `sleep` for `wait_for` whose every look starts a kubectl."""
+    time.sleep(1.0)
+
+
 class Guard:
     """Keeps a fault's steps in order, and heals exactly once."""
 

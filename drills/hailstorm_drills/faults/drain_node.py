@@ -57,7 +57,7 @@ def choose_node(
             "another one must take the pods"
         )
     held = Counter(pod["spec"].get("nodeName") for pod in pods if component_of(pod) in components)
-    return max(sorted(free), key=lambda name: held[name])
+    return str(max(sorted(free), key=lambda name: held[name]))
 
 
 @dataclass

@@ -4,6 +4,7 @@ A release rolls to its next version: `helm upgrade`, as an engineer would do it.
 It is planned work and not damage, and users must not notice it all the same.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ class Release:
     def upgrade(self, values: Sequence[str], settings: Sequence[str] = ()) -> None:
         """`helm upgrade --install` to these values; does not wait for pods."""
         files = [word for file in values for word in ("--values", file)]
-        sets = [word for setting in settings for word in ("--set", setting)]
+        sets = [word for setting in settings for word in (_option(setting), setting)]
         self.cluster.helm(
             *("upgrade", "--install", self.name, self.chart),
             *("--namespace", self.namespace),
@@ -61,6 +62,15 @@ class HelmRollout(Rolling):
         """A rollout ends by itself; one that Kubernetes gave up on is rolled back."""
         if self._was_injected and any(map(_has_failed, self.deployments())):
             self.release.rollback()
+
+
+def _option(setting: str) -> str:
+    """How to hand a `key=value` to Helm, whose --set makes text of a number with a point."""
+    _, _, value = setting.partition("=")
+    try:
+        return "--set-json" if isinstance(json.loads(value), float) else "--set"
+    except ValueError:
+        return "--set"
 
 
 def _has_failed(deployment: dict[str, Any]) -> bool:

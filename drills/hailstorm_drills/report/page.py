@@ -6,7 +6,7 @@ came from the cluster is escaped, since a pod's name is somebody's input too.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from importlib import resources
@@ -16,6 +16,8 @@ from hailstorm_drills.attribution import Attributed, buckets, share
 from hailstorm_drills.evidence import Evidence
 from hailstorm_drills.operator_records import of_this_drill
 from hailstorm_drills.report import panels
+from hailstorm_drills.report.html import table
+from hailstorm_drills.report.own import each_section, own_tiles
 from hailstorm_drills.report.series import make_series, run_span
 from hailstorm_drills.verdict import Judgement, as_json
 
@@ -42,6 +44,7 @@ def render_page(evidence: Evidence, judgement: Judgement) -> str:
         _failures(judgement.attributed, told["offered"]),
         "<h2>Latency by method</h2>",
         _methods(judgement),
+        each_section(judgement),
         "<h2>What the operator recorded</h2>",
         _records(evidence),
         "<h2>How it was run</h2>",
@@ -85,6 +88,7 @@ def _tiles(told: Mapping[str, Any]) -> str:
         ("recovery", _unit(told["recovery_seconds"], "s"), "last bad window, from the start"),
         ("put to a pod", _share(told["attributed_share"]), "of what was not ok"),
         ("generator lag p99", _unit(told["generator_lag_p99_ms"], "ms"), "its own, not the city's"),
+        *own_tiles(told),
     ]
     return (
         '<section class="tiles">'
@@ -106,11 +110,16 @@ def _pictures(evidence: Evidence, judgement: Judgement) -> str:
     scaled = [c for c in evidence.components if any(p.component == c for p in evidence.lives)]
     return (
         '<section class="pictures">'
-        + panels.rate_panel(series, evidence.intervals)
-        + panels.latency_panel(series, evidence.intervals)
+        + panels.rate_panel(series, evidence.intervals, evidence.marks)
+        + panels.latency_panel(series, evidence.intervals, evidence.marks)
         + panels.replicas_panel(series, evidence.intervals, evidence.lives, scaled)
         + panels.pods_panel(
-            span, evidence.intervals, evidence.lives, COMPONENTS, judgement.attributed
+            span,
+            evidence.intervals,
+            evidence.lives,
+            COMPONENTS,
+            judgement.attributed,
+            evidence.marks,
         )
         + "</section>"
     )
@@ -127,7 +136,7 @@ def _verdicts(judgement: Judgement) -> str:
         )
         for f in judgement.findings
     ]
-    return _table(("check", "verdict", "n", "zero, at most", "why"), rows)
+    return table(("check", "verdict", "n", "zero, at most", "why"), rows)
 
 
 def _failures(attributed: Sequence[Attributed], offered: int | None) -> str:
@@ -161,8 +170,8 @@ def _failures(attributed: Sequence[Attributed], offered: int | None) -> str:
     heads = ("at", "method", "code", "pod", "pod phase", "s after SIGTERM", "by", "attempts", "say")
     return (
         f"<p>{len(attributed):,} calls were not ok; {known:.0%} were put to a pod.</p>"
-        + _table(("component", "pod phase", "code", "drill phase", "calls"), counted)
-        + f"<details><summary>The first {len(rows)}</summary>{_table(heads, rows)}"
+        + table(("component", "pod phase", "code", "drill phase", "calls"), counted)
+        + f"<details><summary>The first {len(rows)}</summary>{table(heads, rows)}"
         + (f"<p>{left:,} more are in history.jsonl.gz.</p>" if left else "")
         + "</details>"
     )
@@ -186,7 +195,7 @@ def _methods(judgement: Judgement) -> str:
     ]
     if not rows:
         return '<p class="nothing">There are no calls.</p>'
-    return _table(("method", "n", "failed", "p99 before", "p99 during", "p99 after"), rows)
+    return table(("method", "n", "failed", "p99 before", "p99 during", "p99 after"), rows)
 
 
 def _records(evidence: Evidence) -> str:
@@ -212,7 +221,7 @@ def _conditions(evidence: Evidence, told: Mapping[str, Any]) -> str:
         + _card("Parameters", _pairs(asdict(evidence.parameters)))
         + _card("Versions", _pairs(told["versions"]) or "<p>unknown</p>")
         + _card("Machine", _pairs(told["machine"]))
-        + _card("Phases", _table(("phase", "took"), phases))
+        + _card("Phases", table(("phase", "took"), phases))
         + "</div>"
     )
 
@@ -241,12 +250,6 @@ def _nested(value: Any) -> str:
     if isinstance(value, list):
         return "".join(f'<div class="item">{_nested(v)}</div>' for v in value) or "none"
     return escape(str(value))
-
-
-def _table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def _count(value: int | None) -> str:

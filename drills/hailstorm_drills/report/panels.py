@@ -5,6 +5,7 @@ from html import escape
 from typing import Final
 
 from hailstorm_drills.attribution import Attributed
+from hailstorm_drills.marks import Mark
 from hailstorm_drills.phases import Interval
 from hailstorm_drills.pods import PHASES, PodLife
 from hailstorm_drills.report import svg
@@ -19,7 +20,7 @@ GROUP_GAP: Final = 10
 P99_HEADROOM: Final = 8.0
 
 
-def rate_panel(series: Series, intervals: Intervals) -> str:
+def rate_panel(series: Series, intervals: Intervals, marks: Sequence[Mark] = ()) -> str:
     """Calls a second, and below them what failed."""
     seconds = series.step_seconds
     top = svg.nice_top(max((s.n / seconds for s in series.steps), default=1))
@@ -28,6 +29,7 @@ def rate_panel(series: Series, intervals: Intervals) -> str:
         [
             svg.open_svg(panel, "Calls and failures", "a second, by the moment they were due"),
             svg.bands(panel, intervals, named=True),
+            svg.marks(panel, marks, named=True),
             svg.value_axis(panel),
             svg.bars(
                 panel,
@@ -61,7 +63,7 @@ def _failed_told(failed: int, unknown: int) -> str:
     return f"{failed} failed, {unknown} unknown"
 
 
-def latency_panel(series: Series, intervals: Intervals) -> str:
+def latency_panel(series: Series, intervals: Intervals, drawn: Sequence[Mark] = ()) -> str:
     """p50 and p99 from the intended start."""
     highs = sorted(s.p99_ms for s in series.steps if s.p99_ms is not None)
     usual = highs[len(highs) // 2] if highs else 1.0
@@ -82,6 +84,7 @@ def latency_panel(series: Series, intervals: Intervals) -> str:
         [
             svg.open_svg(panel, "Latency", "ms, from the moment the call was due"),
             svg.bands(panel, intervals, named=False),
+            svg.marks(panel, drawn),
             svg.value_axis(panel),
             svg.line(panel, [(s.start + half, s.p99_ms) for s in series.steps], "p99"),
             svg.line(panel, [(s.start + half, s.p50_ms) for s in series.steps], "p50"),
@@ -127,6 +130,7 @@ def pods_panel(
     lives: Sequence[PodLife],
     components: Sequence[str],
     attributed: Sequence[Attributed],
+    marks: Sequence[Mark] = (),
 ) -> str:
     """Each pod's life as a bar, by component, with the failures that hit it."""
     # A pod that had gone before is no part of the picture.
@@ -142,6 +146,7 @@ def pods_panel(
     parts = [
         svg.open_svg(panel, "Pods", "from the first to the last moment of each"),
         svg.bands(panel, intervals, named=False),
+        svg.marks(panel, marks),
     ]
     y = svg.TOP + 6
     for name, own in groups:

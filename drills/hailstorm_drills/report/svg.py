@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
+from hailstorm_drills.marks import Mark
 from hailstorm_drills.phases import Interval
 
 WIDTH: Final = 1120
@@ -83,6 +84,22 @@ def bands(panel: Panel, intervals: Mapping[str, Interval], named: bool) -> str:
     if fault:
         x0 = panel.x(fault.start)
         parts.append(f'<line class="mark" x1="{x0}" x2="{x0}" y1="{TOP}" y2="{panel.floor}"/>')
+    return "".join(parts)
+
+
+def marks(panel: Panel, found: Iterable[Mark], named: bool = False) -> str:
+    """Each thing that the drill did as a line; the tooltip says what, and what it took."""
+    parts = []
+    for number, mark in enumerate(found, start=1):
+        x = panel.x(mark.at)
+        took = "" if mark.until is None else f", {mark.until - mark.at:.1f} s"
+        label = f"{mark.what} ({mark.kind} {number}{took})"
+        parts.append(
+            f'<line class="mark each" x1="{x}" x2="{x}" y1="{TOP}" y2="{panel.floor}">'
+            f"<title>{escape(label)}</title></line>"
+        )
+        if named:
+            parts.append(f'<text class="phase" x="{x}" y="{TOP + 26}">{number}</text>')
     return "".join(parts)
 
 

@@ -35,7 +35,12 @@ def frame(
         Step(BASELINE, f"install release {p.release} from {', '.join(p.values)}{broken}"),
         Step(BASELINE, "assert health: all rolled, no pod terminating, the edge answers"),
         Step(BASELINE, f"start 1 master and {p.workers} workers in {p.load_namespace}"),
-        Step(BASELINE, f"watch {p.baseline_seconds:g} s of load without a fault"),
+        Step(
+            BASELINE,
+            f"take the first of {', '.join(f'{scale:g}' for scale in p.load_scales)} of the load "
+            f"with p99 <= {p.max_baseline_p99_ms:g} ms and every call OK",
+        ),
+        Step(BASELINE, f"watch {p.baseline_seconds:g} s of it without a fault"),
     ]
     if control:
         begin.insert(3, Step(BASELINE, f"start the control: {control}"))

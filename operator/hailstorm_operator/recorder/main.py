@@ -18,7 +18,6 @@ from typing import Final
 
 import uvloop
 
-from hailstorm_operator.edge import open_session
 from hailstorm_operator.logs import configure_logs
 from hailstorm_operator.recorder.http_server import serve_http
 from hailstorm_operator.recorder.journal import Journal
@@ -27,6 +26,7 @@ from hailstorm_operator.recorder.receiver import serve_logs, stop_receiving
 from hailstorm_operator.recorder.settings import Settings, read_settings
 from hailstorm_operator.recorder.store import Store
 from hailstorm_operator.settings import SettingsError
+from hailstorm_operator.sources import open_session
 
 logger = logging.getLogger(__name__)
 

@@ -37,6 +37,7 @@ from hailstorm.runtime.errors import (
     error_from_rpc,
 )
 from hailstorm.runtime.priority import PRIORITIES_BY_WORD, PRIORITY_KEY, Priority
+from hailstorm.runtime.rehearsal import Rehearsal, RehearsedError
 from hailstorm.runtime.statuses import text_of, trailers_of, trailers_of_refusal
 from hailstorm.runtime.telemetry import ServerMetrics
 
@@ -70,7 +71,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     `priorities` holds the class of each method by its full name, and may grow
     until the server starts. A call's own class, from its metadata, goes first;
-    a method of which nothing is said is CRITICAL.
+    a method of which nothing is said is CRITICAL. `rehearsal` spoils unary calls
+    on purpose.
     """
 
     def __init__(
@@ -78,10 +80,12 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         admission: Admission,
         metrics: ServerMetrics,
         priorities: Mapping[str, Priority] | None = None,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         self._admission = admission
         self._metrics = metrics
         self._priorities = {} if priorities is None else priorities
+        self._rehearsal = rehearsal
         self._wrapped: dict[str, tuple[_Method, Any]] = {}
         self._knock: str | None = None
         self._called: set[str] = set()
@@ -126,7 +130,9 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if handler.request_streaming:
             raise TypeError(f"{method}: streams of requests are not served here")
         priority = self._priorities.get(method, Priority.CRITICAL)
-        counted = _Method(method, handler, self._admission, self._metrics, priority)
+        counted = _Method(
+            method, handler, self._admission, self._metrics, priority, self._rehearsal
+        )
         if handler.response_streaming:
             return counted, grpc.unary_stream_rpc_method_handler(counted.serve_stream)
         return counted, grpc.unary_unary_rpc_method_handler(counted.serve_unary)
@@ -148,9 +154,11 @@ class _Method:
         admission: Admission,
         metrics: ServerMetrics,
         priority: Priority,
+        rehearsal: Rehearsal | None,
     ) -> None:
         self._name = name
         self.priority = priority
+        self._rehearsal = rehearsal
         self._parse = handler.request_deserializer
         self._serialise = handler.response_serializer
         self._handle = handler.unary_stream if handler.response_streaming else handler.unary_unary
@@ -180,6 +188,8 @@ class _Method:
 
     async def serve_unary(self, raw: bytes, context: Any) -> bytes:
         async def answer() -> bytes:
+            if self._rehearsal is not None:
+                await self._rehearsal.before()
             response = await self._handle(self._request(raw), context)
             return bytes(self._serialise(response))
 
@@ -263,6 +273,8 @@ class _Method:
         return request
 
     def _translate(self, raised: Exception, context: Any) -> ServiceError:
+        if isinstance(raised, RehearsedError):
+            return raised
         if isinstance(raised, ServiceError):
             error = raised
         elif isinstance(raised, grpc.aio.AioRpcError):

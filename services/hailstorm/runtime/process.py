@@ -184,6 +184,40 @@ class FlagSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RehearsalSettings:
+    """How the process is bad on purpose; by default it is not. See `rehearsal`."""
+
+    fail_share: float = setting(
+        0.0,
+        doc="Share of unary calls that are answered with INTERNAL instead of being served.",
+        minimum=0,
+        maximum=1,
+    )
+    delay_milliseconds: int = setting(
+        0,
+        doc="Milliseconds that each unary call waits before it is served.",
+        minimum=0,
+        maximum=60_000,
+    )
+    never_ready: bool = setting(
+        False, doc="true lets /readyz answer 503 for ever, as a release does that cannot start."
+    )
+    seed: int = setting(
+        1,
+        doc="What the failing calls are drawn from, with the pod's name. Another seed is another "
+        "pod template, hence a release that is new and no different.",
+        minimum=0,
+        # Helm hands numbers over as floats, which are whole up to here.
+        maximum=2**53,
+    )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is wrong on purpose."""
+        return bool(self.fail_share or self.delay_milliseconds or self.never_ready)
+
+
+@dataclass(frozen=True, slots=True)
 class EdgeSettings:
     """How the process reaches the other services."""
 
@@ -202,3 +236,4 @@ class ProcessSettings:
     lifecycle: LifecycleSettings = group(LifecycleSettings)
     log: LogSettings = group(LogSettings)
     flags: FlagSettings = group(FlagSettings)
+    rehearsal: RehearsalSettings = group(RehearsalSettings)

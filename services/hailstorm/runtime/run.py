@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
@@ -29,6 +30,7 @@ from hailstorm.runtime.interceptor import ServerInterceptor
 from hailstorm.runtime.lifecycle import Lifecycle, State
 from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.process import ProcessSettings
+from hailstorm.runtime.rehearsal import NEVER_READY, build_rehearsal
 from hailstorm.runtime.server import build_server, listen, own_target
 from hailstorm.runtime.telemetry import ServerMetrics, new_registry, set_up_logging
 from hailstorm.runtime.watchdog import Watchdog, exit_now
@@ -122,7 +124,8 @@ async def _run(
     lifecycle.on_task_failure(lambda task: metrics.task_failures.labels(task=task).inc())
     health = Health()
     priorities: dict[str, Priority] = {}
-    interceptor = ServerInterceptor(admission, metrics, priorities)
+    rehearsal = build_rehearsal(settings.rehearsal, clock, socket.gethostname())
+    interceptor = ServerInterceptor(admission, metrics, priorities, rehearsal)
     server = build_server(settings.server, interceptor)
     health.add_to(server)
 
@@ -135,7 +138,7 @@ async def _run(
     lifecycle.on_state(show)
     await show(State.STARTING)
     stop = _stop_event(lifecycle)
-    http = HttpServer(_routes(lifecycle, registry))
+    http = HttpServer(_routes(lifecycle, registry, never_ready=settings.rehearsal.never_ready))
     http_port = await http.start(settings.server.host, settings.server.http_port)
 
     flags = start_flags(settings.flags, flag_kinds, lifecycle, clock, registry)
@@ -196,11 +199,15 @@ def _stop_event(lifecycle: Lifecycle) -> asyncio.Event:
     return stop
 
 
-def _routes(lifecycle: Lifecycle, registry: CollectorRegistry) -> dict[str, Callable[[], Answer]]:
+def _routes(
+    lifecycle: Lifecycle, registry: CollectorRegistry, *, never_ready: bool
+) -> dict[str, Callable[[], Answer]]:
     def livez() -> Answer:
         return Answer(200, b"the event loop turns\n")
 
     def readyz() -> Answer:
+        if never_ready:
+            return Answer(503, NEVER_READY)
         status = 200 if lifecycle.state is State.SERVING else 503
         return Answer(status, lifecycle.state.value.encode() + b"\n")
 

@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,20 +18,22 @@ LOOK_SECONDS = 0.2
 # Ends at once when asked to: rollouts of a test should not wait for a grace period.
 IDLE = "trap 'exit 0' TERM; sleep infinity & wait"
 
-# Answers /stats as an Envoy does; /set?value= is for the test alone.
+# Answers /stats as an Envoy does; /set?value=&pods=address:calls,... is for the test alone.
 EDGE_STUB = """
 import http.server, re, urllib.parse
-calls = 0.0
+stats = {"cluster.app.upstream_rq_active": 0.0}
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        global calls
         url = urllib.parse.urlsplit(self.path)
         query = urllib.parse.parse_qs(url.query)
         if url.path == "/set":
-            calls = float(query["value"][0])
-        name = "cluster.app.upstream_rq_active"
-        known = url.path == "/stats" and re.search(query["filter"][0], name)
-        body = f"{name}: {calls:g}\\n".encode() if known else b""
+            stats["cluster.app.upstream_rq_active"] = float(query["value"][0])
+            for pod in filter(None, query.get("pods", [""])[0].split(",")):
+                address, _, calls = pod.rpartition(":")
+                stats[f"cluster.app.endpoint.{address}_50051.rq_active"] = float(calls)
+        wanted = query["filter"][0] if url.path == "/stats" else "^$"
+        found = {name: value for name, value in stats.items() if re.search(wanted, name)}
+        body = "".join(f"{name}: {value:g}\\n" for name, value in found.items()).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -184,10 +186,29 @@ class Place:
         self.kubectl("wait", "--for=condition=Ready", "pod", "-l", "app=edge", "--timeout=60s",
                      timeout=70)  # fmt: skip
 
-    def set_in_flight(self, calls: float, pod: str = "edge-0") -> None:
-        """Let an edge pod report so many calls in flight."""
-        path = f"/api/v1/namespaces/{self.namespace}/pods/http:{pod}:9902/proxy/set?value={calls}"
+    def set_in_flight(
+        self, calls: float, pod: str = "edge-0", by_address: Mapping[str, float] | None = None
+    ) -> None:
+        """Let an edge pod report so many calls in flight, and how many on each address."""
+        pods = ",".join(f"{address}:{value}" for address, value in (by_address or {}).items())
+        path = (
+            f"/api/v1/namespaces/{self.namespace}/pods/http:{pod}:9902/proxy/set"
+            f"?value={calls}&pods={pods}"
+        )
         self.cluster.kubectl("get", "--raw", path)
+
+    def service(self, name: str = "app", **selector: str) -> dict[str, Any]:
+        """A headless Service; by default of the pods of `deployment()`."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name},
+            "spec": {
+                "clusterIP": "None",
+                "selector": selector or {"app": "app"},
+                "ports": [{"name": "grpc", "port": 50051}],
+            },
+        }
 
     def scaler(self, name: str = "app", **spec: Any) -> dict[str, Any]:
         """A ServiceScaler with short windows."""
@@ -199,13 +220,14 @@ class Place:
                 "targetRef": {"name": "app"},
                 "minReplicas": 1,
                 "maxReplicas": 5,
-                "signal": {
-                    "source": "edge",
-                    "edge": {"cluster": "app", "service": "edge-headless"},
-                },
+                "signal": {"edge": {"cluster": "app", "service": "edge-headless"}},
                 "targetInFlight": 10,
                 "utilisation": 1,
-                "behavior": {"fastWindowSeconds": 2, "stableWindowSeconds": 6},
+                "behavior": {
+                    "fastWindowSeconds": 2,
+                    "stableWindowSeconds": 6,
+                    "scaleDown": {"windowSeconds": 6},
+                },
                 **spec,
             },
         }

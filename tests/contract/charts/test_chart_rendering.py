@@ -21,8 +21,10 @@ from contract.charts.chart_rendering import (
     render,
 )
 from contract.charts.golden import CASES, golden_path, golden_text
+from hailstorm_operator.policy_specs import parse_policy_spec
 
 SERVICES = ("dispatch", "location", "trip")
+POLICY = "rolloutPolicy.enabled=true"
 REWRITE = "python tests/contract/charts/golden.py"
 
 
@@ -138,6 +140,24 @@ def test_replicas_are_left_to_the_operator_when_it_scales(service: str) -> None:
     }
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_releases_are_judged_where_that_is_asked_for(service: str) -> None:
+    assert not [m for m in render() if m["kind"] == "RolloutPolicy"]
+    spec = pick(render("--values", ci_values("policy")), "RolloutPolicy", service)["spec"]
+    assert spec["targetRef"]["name"] == spec["edge"]["cluster"] == service
+    # What a service's own block names differs, and the rest of the block above stands.
+    assert spec["canary"]["minCalls"] == (20 if service == "dispatch" else 50)
+    assert spec["canary"]["holdSeconds"] == {"min": 30, "max": 60}
+    assert parse_policy_spec(spec).enforce
+    assert parse_policy_spec(spec).latency is not None
+
+
+def test_latency_guard_can_be_left_out() -> None:
+    arguments = ("--set", POLICY, "--set-json", "rolloutPolicy.latency=null")
+    spec = pick(render(*arguments), "RolloutPolicy", "trip")["spec"]
+    assert parse_policy_spec(spec).latency is None
+
+
 def test_twin_differs_where_it_must() -> None:
     twin = render("--values", ci_values("twin"))
     for service in SERVICES:
@@ -246,6 +266,12 @@ def test_new_release_rolls_the_services_and_nothing_else() -> None:
         (("--set", "redis.external.cluster=true"), "redis.external.host"),
         (("--set", "postgres.external.cluster=true"), "cluster"),
         (("--set", "edge.resources.limits.memory=268435456"), "limits"),
+        (("--set-json", "location.rehearsal.failShare=1.5"), "/location/rehearsal/failShare"),
+        (("--set", "location.rehearsal.failRate=1"), "failRate"),
+        (("--set", "rolloutPolicy.dispatch.hold=1"), "hold"),
+        (("--set", f"{POLICY},rolloutPolicy.canary.holdSeconds.max=120"), "holdSeconds.max"),
+        (("--set", f"{POLICY},rolloutPolicy.trip.progressDeadlineSeconds=120"), "of trip"),
+        (("--set", f"{POLICY},recorder.enabled=false"), "recorder.enabled"),
     ],
 )
 def test_values_that_do_not_fit_fail_by_name(arguments: tuple[str, ...], words: str) -> None:
@@ -290,10 +316,7 @@ def test_network_policies_deny_what_none_allows() -> None:
     default = pick(manifests, "NetworkPolicy", "default-deny")["spec"]
     assert default == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     # Every workload has a policy of its own, or it could talk to DNS alone.
-    components = {
-        p["spec"]["podSelector"].get("matchLabels", {}).get("app.kubernetes.io/component")
-        for p in policies
-    }
+    components = {_component(p["spec"]["podSelector"]) for p in policies}
     assert components - {None} == {*SERVICES, "edge", "postgres", "redis", "migrate"}
     # Only the public port is open to everybody.
     for policy in policies:
@@ -301,6 +324,19 @@ def test_network_policies_deny_what_none_allows() -> None:
             if "from" not in rule:
                 assert (policy["metadata"]["name"], rule["ports"]) == ("edge", [{"port": "public"}])
     assert not [m for m in render("--set", "networkPolicy.enabled=false") if m in policies]
+
+
+def _component(selector: Manifest) -> str | None:
+    """The component whose pods a selector takes, its warm spares left out."""
+    name = "app.kubernetes.io/component"
+    if named := selector.get("matchLabels", {}).get(name):
+        return str(named)
+    for one in selector.get("matchExpressions", []):
+        if one["key"] == name:
+            service, spare = one["values"]
+            assert spare == f"{service}-spare"
+            return str(service)
+    return None
 
 
 def _ports(manifests: list[Manifest], component: str) -> set[str | int]:
@@ -317,17 +353,17 @@ def _ports(manifests: list[Manifest], component: str) -> set[str | int]:
 def test_network_policies_name_ports_that_exist() -> None:
     manifests = render()
     for policy in (m for m in manifests if m["kind"] == "NetworkPolicy"):
-        own = policy["spec"]["podSelector"].get("matchLabels", {})
         for rule in policy["spec"].get("ingress", []):
-            known = _ports(manifests, own["app.kubernetes.io/component"])
+            own = _component(policy["spec"]["podSelector"])
+            assert own is not None
+            known = _ports(manifests, own)
             assert {port["port"] for port in rule["ports"]} <= known
         for rule in policy["spec"].get("egress", []):
             for peer in rule["to"]:
                 if "namespaceSelector" in peer:
                     # Another release's; tests/contract/operator compares the recorder's port.
                     continue
-                labels = peer.get("podSelector", {}).get("matchLabels", {})
-                if component := labels.get("app.kubernetes.io/component"):
+                if component := _component(peer.get("podSelector", {})):
                     known = _ports(manifests, component)
                     assert {port["port"] for port in rule["ports"]} <= known
 

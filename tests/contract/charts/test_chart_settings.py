@@ -6,6 +6,7 @@ sets one gives a pod that never starts.
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -14,7 +15,12 @@ from contract.charts.chart_rendering import CHART, ci_values, environment, rende
 from hailstorm.dispatch.settings import DispatchSettings
 from hailstorm.location.settings import LocationSettings
 from hailstorm.runtime.lifecycle import Lifecycle
-from hailstorm.runtime.process import LifecycleSettings, LogSettings, ServerSettings
+from hailstorm.runtime.process import (
+    LifecycleSettings,
+    LogSettings,
+    RehearsalSettings,
+    ServerSettings,
+)
 from hailstorm.runtime.settings import read_settings, variables
 from hailstorm.trip.settings import TripSettings
 
@@ -37,7 +43,7 @@ def resolved(service: str, *arguments: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("service", SETTINGS)
-@pytest.mark.parametrize("case", ["default", "external-stores", "scaler", "twin"])
+@pytest.mark.parametrize("case", ["default", "external-stores", "policy", "scaler", "twin"])
 def test_process_accepts_its_environment(service: str, case: str) -> None:
     settings = read_settings(SETTINGS[service], resolved(service, "--values", ci_values(case)))
     assert settings.lifecycle.drain_enabled is (case != "twin")
@@ -58,10 +64,38 @@ def test_process_is_told_what_it_cannot_guess(service: str) -> None:
 def test_schema_knows_the_words_of_a_shared_group(group: str) -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     known = {v.name.lower() for v in variables(SHARED[group], "")}
-    words = schema["properties"][group]["properties"]
-    said = {"".join(f"_{c.lower()}" if c.isupper() else c for c in word) for word in words}
     # Where to listen is the pod's address in a chart, whatever else it may be.
-    assert said == known - {"host"}
+    assert _in_settings(schema["properties"][group]["properties"]) == known - {"host"}
+
+
+def test_schema_knows_the_words_and_bounds_of_a_rehearsal() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    words = schema["definitions"]["rehearsal"]["properties"]
+    known = {v.name.lower(): v for v in variables(RehearsalSettings, "")}
+    assert _in_settings(words) == known.keys()
+    for word, said in words.items():
+        variable = known[next(iter(_in_settings([word])))]
+        assert (said.get("minimum"), said.get("maximum")) == (variable.minimum, variable.maximum)
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_rehearsal_reaches_the_process_it_is_for_and_no_other(service: str) -> None:
+    arguments = [
+        *("--set-json", f"{service}.rehearsal.failShare=0.05"),
+        *("--set", f"{service}.rehearsal.delayMilliseconds=200"),
+        *("--set", f"{service}.rehearsal.neverReady=true,{service}.rehearsal.seed=9"),
+    ]
+    for name, kind in SETTINGS.items():
+        settings = read_settings(kind, resolved(name, *arguments)).rehearsal
+        expected = RehearsalSettings(0.05, 200, never_ready=True, seed=9)
+        assert settings == (expected if name == service else RehearsalSettings())
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_pods_hear_of_no_rehearsal_unless_it_is_on(service: str) -> None:
+    # Else the words alone would roll every pod, and stand in every environment.
+    env = resolved(service, "--set", f"{service}.rehearsal.seed=9")
+    assert not [name for name in env if "REHEARSAL" in name]
 
 
 @pytest.mark.parametrize("service", SETTINGS)
@@ -100,3 +134,7 @@ def test_kubernetes_waits_longer_than_the_process_takes(service: str) -> None:
 
 async def _nothing() -> None:
     return None
+
+
+def _in_settings(words: Iterable[str]) -> set[str]:
+    return {"".join(f"_{c.lower()}" if c.isupper() else c for c in word) for word in words}

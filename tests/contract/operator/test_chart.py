@@ -14,7 +14,7 @@ import yaml
 
 from hailstorm_operator import api, specs
 from hailstorm_operator.gate import MAX_SECONDS
-from hailstorm_operator.handlers import LEASE_NAME
+from hailstorm_operator.leadership import LEASE_NAME
 from hailstorm_operator.policy_specs import (
     HOLD_MIN_READY,
     HOLD_PAUSED,
@@ -24,8 +24,13 @@ from hailstorm_operator.policy_specs import (
 from hailstorm_operator.policy_status import IDLE
 from hailstorm_operator.recorder import settings as recorder_settings
 from hailstorm_operator.rollouts import Action
-from hailstorm_operator.scaler_status import HISTORY
+from hailstorm_operator.scaler_rules import rules_of
+from hailstorm_operator.scaler_status import HISTORY, describe, history_entry
+from hailstorm_operator.scaling import decide_scale
+from hailstorm_operator.scaling_inputs import Capacity, Demand, Inputs, first_memory
 from hailstorm_operator.settings import PREFIX, Settings, read_settings
+from hailstorm_operator.signals import Reading
+from hailstorm_operator.specs import parse_scaler_spec
 from hailstorm_operator.stages import Stage
 from hailstorm_operator.timelines import observe_pod
 from unit.operator.objects import at, ready_pod
@@ -34,6 +39,15 @@ from unit.operator.recorded_traffic import OLD, OTHER, Traffic
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts" / "hailstorm-operator"
 HOME_BIN = Path(os.environ.get("HAILSTORM_HOME", ROOT / ".hailstorm")) / "bin"
+
+
+SCALER_SPEC = {
+    "targetRef": {"name": "app"},
+    "minReplicas": 1,
+    "maxReplicas": 9,
+    "signal": {"edge": {"cluster": "app", "service": "edge-headless"}},
+    "targetInFlight": 8,
+}
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -193,8 +207,29 @@ def test_crd_defaults_are_the_codes() -> None:
         "maxPodsInCreation": specs.DEFAULT_MAX_PODS_IN_CREATION,
         "tolerance": specs.DEFAULT_TOLERANCE,
     }
-    assert {name: one["default"] for name, one in behavior.items()} == defaults
-    assert spec["behavior"]["default"] == defaults
+    declared = {name: one["default"] for name, one in behavior.items() if "default" in one}
+    assert declared == spec["behavior"]["default"] == defaults
+    pods = spec["signal"]["properties"]["pods"]["properties"]
+    assert pods["path"]["default"] == specs.DEFAULT_METRICS_PATH
+    window = behavior["scaleDown"]["properties"]["windowSeconds"]
+    assert f"{specs.DEFAULT_SCALE_DOWN_WINDOW_SECONDS:g} by default" in window["description"]
+
+
+def test_crd_declares_all_that_a_scaler_says() -> None:
+    """What a schema does not declare is pruned: the replay would miss it."""
+    demand = Demand(90.0, 80.0, 100.0, "partial", 4, 0.5, 2.0)
+    inputs = Inputs(
+        1000.0,
+        rules_of(parse_scaler_spec(SCALER_SPEC), 4.0),
+        demand,
+        Capacity(2, 2, False),
+        first_memory(900.0),
+    )
+    decision = decide_scale(inputs)
+    reading = Reading(90.0, "partial", {"edge-0": 90.0}, ("edge-1 (gone)",), 4.0, 0.02)
+    status, _ = describe(decision, reading, 1, None)
+    schema = {"properties": properties(api.SCALER_PLURAL, "status")}
+    assert undeclared(schema, status | {"decisions": [history_entry(decision)]}, "status") == []
 
 
 def test_policy_defaults_are_the_codes() -> None:
@@ -274,7 +309,7 @@ def undeclared(schema: dict[str, Any], value: Any, path: str) -> list[str]:
         room = schema.get("maxItems", len(value))
         wrong = [] if len(value) <= room else [f"{path}: {len(value)} items"]
         return wrong + [one for each in value for one in undeclared(schema["items"], each, path)]
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or schema.get("x-kubernetes-preserve-unknown-fields"):
         return []
     known = schema.get("properties", {})
     other = schema.get("additionalProperties")
@@ -339,7 +374,9 @@ def test_rights_hold_nothing_that_kills_or_reads_secrets() -> None:
     assert writes == {
         ("apps", "deployments/scale", "patch"),
         ("apps", "deployments", "patch"),
+        ("apps", "deployments", "create"),
         ("apps", "deployments/status", "patch"),
+        ("", "pods", "patch"),
         (api.GROUP, "servicescalers/status", "patch"),
         (api.GROUP, "rolloutpolicies/status", "patch"),
         (api.GROUP, "rolloutrecords", "create"),
@@ -350,11 +387,31 @@ def test_rights_hold_nothing_that_kills_or_reads_secrets() -> None:
     }
 
 
+def test_namespaced_release_grants_the_same() -> None:
+    namespaced = render("--values", str(CHART / "ci" / "namespaced-values.yaml"))
+    missing = rules(render(), "ClusterRole") - rules(namespaced, "Role")
+    assert not missing
+
+
 def test_heartbeat_is_granted_by_the_codes_name() -> None:
     for one in render():
         for rule in one.get("rules", []):
             if rule["resources"] == ["leases"] and rule["verbs"] != ["create"]:
                 assert rule["resourceNames"] == [LEASE_NAME]
+
+
+@pytest.mark.parametrize("values", [[], ["--values", str(CHART / "ci" / "namespaced-values.yaml")]])
+def test_leadership_has_its_rights_however_the_operator_is_installed(values: list[str]) -> None:
+    objects = render(*values)
+    (bound,) = (one for one in objects if one["kind"] == "Deployment" and "metadata" in one
+                and one["metadata"]["name"] == "hailstorm-operator")  # fmt: skip
+    here = bound["metadata"]["namespace"]
+    local = [one for one in objects if one["metadata"].get("namespace") == here]
+    granted = rules(local, "Role") | rules(objects, "ClusterRole")
+    leases = "coordination.k8s.io", "leases"
+    for verb in ("get", "create", "patch", "list", "watch"):
+        assert (*leases, verb) in granted
+    assert ("", "pods", "list") in granted
 
 
 def test_namespaced_release_grants_nothing_cluster_wide() -> None:

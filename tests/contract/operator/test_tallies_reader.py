@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from hailstorm_operator.edge import open_session
+from hailstorm_operator.sources import open_session
 from hailstorm_operator.tallies import TIMEOUT_SECONDS, TalliesReader, Window
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]

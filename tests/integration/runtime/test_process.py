@@ -15,6 +15,7 @@ import pytest
 from eventually import eventually
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
 from hailstorm.runtime.channels import direct_channel
+from hailstorm.runtime.statuses import reason_of
 from integration.processes import SERVICES, ServiceProcess
 from integration.stores import RedisServer
 
@@ -167,6 +168,28 @@ async def test_bad_settings_end_with_two_and_name_all(new_service: NewService) -
         "  HAILSTORM_REDIS_HOTS is not a setting of this process;"
         " did you mean HAILSTORM_REDIS_HOST?",
     ]
+
+
+async def test_rehearsal_is_bad_as_told_and_alive(
+    new_service: NewService, location_settings: dict[str, str]
+) -> None:
+    rehearsal = {"FAIL_SHARE": "1", "NEVER_READY": "true"}
+    settings = {f"HAILSTORM_REHEARSAL_{name}": value for name, value in rehearsal.items()}
+    process = new_service("location", {**location_settings, **settings})
+    process.start()
+    request = location_pb2.NearbyDriversRequest(city_id="nyc")
+    request.point.latitude, request.point.longitude = 40.75, -73.98
+    async with direct_channel(process.target, health_name="liveness") as channel:
+        stub = location_pb2_grpc.LocationServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.NearbyDrivers(request, timeout=20, wait_for_ready=True)
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert reason_of(caught.value) == "REHEARSED"
+    # It serves, and says for ever that it does not.
+    assert process.readiness() == (503, "REHEARSAL: neverReady\n")
+    assert process.get("/livez")[0] == 200
+    (warning,) = [line for line in process.log_lines() if line["level"] == "warning"]
+    assert warning["fail_share"] == 1
 
 
 async def test_taken_port_ends_with_one(

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from hailstorm_drills.__main__ import image_of, main
+from hailstorm_drills.__main__ import main
 from hailstorm_drills.checkers import ALL
 from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.evidence import Directory, Evidence
+from hailstorm_drills.images import image_of
 from hailstorm_drills.phases import ORDER
 from hailstorm_drills.registry import scenarios
 from hailstorm_drills.report.page import render_page

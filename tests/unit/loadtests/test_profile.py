@@ -1,10 +1,18 @@
 """Profiles are bounded, typed, and complain of everything at once."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from hailstorm_loadtests.profile import Profile, ProfileError, check, from_mapping, read_profile
+from hailstorm_loadtests.profile import (
+    Profile,
+    ProfileError,
+    check,
+    from_mapping,
+    read_profile,
+    scaled,
+)
 
 
 def test_default_profile_asks_for_what_the_drill_needs() -> None:
@@ -56,3 +64,12 @@ def test_read_profile_refuses_a_file_that_is_no_mapping(tmp_path: Path) -> None:
         read_profile(path)
     with pytest.raises(ProfileError, match="cannot be read"):
         read_profile(tmp_path / "missing.yaml")
+
+
+def test_scale_fits_riders_views_and_cars_to_a_machine_once() -> None:
+    half = scaled(from_mapping({"scale": 0.5}))
+    assert (half.trips_per_minute, half.views_per_second, half.drivers) == (45.0, 42.5, 180)
+    # What a worker is sent is read back as it is.
+    assert from_mapping(dataclasses.asdict(half)) == half
+    with pytest.raises(ProfileError, match="scale must be above 0"):
+        from_mapping({"scale": 0})

@@ -14,19 +14,11 @@ from hailstorm_operator.scaler_status import (
     is_worth_writing,
     keep,
 )
-from hailstorm_operator.scaling import (
-    Capacity,
-    Decision,
-    Demand,
-    Inputs,
-    Memory,
-    Rules,
-    decide_scale,
-    replay,
-)
+from hailstorm_operator.scaling import Decision, decide_scale, replay
+from hailstorm_operator.scaling_inputs import Capacity, Demand, Inputs, Memory, Rules
 from hailstorm_operator.signals import Reading
 
-RULES = Rules(1, 5, 10.0, 0.1, 4, 30.0)
+RULES = Rules(1, 5, 10.0, 0.1, 4, 30.0, 300.0)
 FRESH = Reading(12.0, "fresh", {"edge-0": 12.0}, ())
 
 
@@ -102,6 +94,7 @@ def test_moving_figure_waits_and_a_fact_does_not() -> None:
         (Reading(9.0, "partial", {"edge-0": 9.0}, ("edge-1",)), "SomeSourcesMissing"),
         (Reading(None, "stale", {}, ("edge-0",)), "NoSourceAnswers"),
         (Reading(None, "stale", {}, ()), "ServiceHasNoEndpoints"),
+        (Reading(None, "stale", {}, (), kind="pods"), "TargetHasNoReadyPods"),
     ],
 )
 def test_signal_condition_names_the_state(reading: Reading, reason: str) -> None:
@@ -115,6 +108,25 @@ def test_conflict_takes_the_scaler_out_of_action() -> None:
     found = conditions(decide(conflict=conflict[0]), conflict=conflict)
     assert found["Conflict"].status
     assert not found["Active"].status
+
+
+def test_contested_replicas_are_a_conflict_that_names_the_writer() -> None:
+    memory = Memory(False, 0.0, 999.0, 2, 0.0, 3, 999.0)
+    capacity = Capacity(2, 2, False, set_by="argocd")
+    demand = Demand(12.0, 12.0, 12.0, "fresh")
+    found = conditions(decide_scale(Inputs(1000.0, RULES, demand, capacity, memory)))
+    assert found["Conflict"].status
+    assert not found["Active"].status
+    assert "argocd" in found["Conflict"].message
+
+
+def test_limits_are_named() -> None:
+    rules = replace(RULES, connections_per_pod=5, connections=10)
+    memory = Memory(False, 0.0, 0.0, 2)
+    inputs = Inputs(1000.0, rules, Demand(90.0, 90.0, 90.0, "fresh"), Capacity(2, 2, False), memory)
+    limited = conditions(decide_scale(inputs))["Limited"]
+    assert (limited.status, limited.reason) == (True, "ConnectionBudget")
+    assert "connection budget of 10 holds at 5 a pod" in limited.message
 
 
 def test_conditions_keep_their_time_until_the_status_flips() -> None:

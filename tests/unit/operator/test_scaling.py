@@ -9,17 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hailstorm_operator import api
-from hailstorm_operator.scaling import (
+from hailstorm_operator.explanations import contested_message, explain
+from hailstorm_operator.scaling import Decision, ceiling, decide_scale, replay
+from hailstorm_operator.scaling_inputs import (
     Capacity,
-    Decision,
     Demand,
     Inputs,
     Memory,
     Rules,
-    decide_scale,
-    explain,
     first_memory,
-    replay,
 )
 
 RULES = Rules(
@@ -29,6 +27,7 @@ RULES = Rules(
     tolerance=0.1,
     max_pods_in_creation=4,
     stable_window_seconds=30.0,
+    scale_down_window_seconds=30.0,
 )
 # Calm for a long time, nothing changed lately.
 CALM = Memory(panicking=False, last_crossing=0.0, last_change=0.0, replicas=None)
@@ -48,7 +47,15 @@ def decide(
     **capacity: Any,
 ) -> Decision:
     stable = fast if stable is None else stable
-    demand = Demand(fast, stable, fast if peak is None else peak, state)
+    demand = Demand(
+        fast,
+        stable,
+        stable if peak is None else peak,
+        state,
+        samples=capacity.pop("samples", 0),
+        scatter=capacity.pop("scatter", 0.0),
+        slope=capacity.pop("slope", 0.0),
+    )
     seen = Capacity(
         replicas=replicas,
         ready=replicas if ready is None else ready,
@@ -74,6 +81,43 @@ def test_growth_follows_the_fast_window_at_once() -> None:
     assert (decision.action, decision.desired, decision.clamp) == ("up", 6, api.CLAMP_NONE)
 
 
+def test_growth_ignores_a_fast_window_that_the_pods_can_hold() -> None:
+    roomy = replace(RULES, knee_per_pod=8.0)
+    assert decide(31.0, stable=19.0, rules=roomy).action == "hold"
+    assert decide(33.0, stable=19.0, rules=roomy).desired == 7
+
+
+def test_growth_ignores_a_fast_window_that_may_be_chance() -> None:
+    # One deviation of the average of four samples around 16 is 2.
+    assert decide(25.9, stable=16.0, samples=4).action == "hold"
+    assert decide(26.1, stable=16.0, samples=4).action == "up"
+    # What has scattered more until now is more likely chance.
+    assert decide(26.1, stable=16.0, samples=4, scatter=5.0).action == "hold"
+
+
+def test_chance_is_no_panic() -> None:
+    assert not decide(40.9, replicas=2, stable=26.0, samples=4, scatter=6.0).memory.panicking
+    assert decide(41.1, replicas=2, stable=26.0, samples=4, scatter=6.0).memory.panicking
+
+
+def test_stable_window_that_still_averages_a_queue_that_is_gone_grows_nothing() -> None:
+    assert decide(10.0, stable=60.0).action == "hold"
+    panicking = replace(CALM, panicking=True, last_crossing=999.0)
+    assert decide(10.0, stable=60.0, memory=panicking).desired == 4
+
+
+def test_steady_slope_is_planned_for_until_a_new_pod_serves() -> None:
+    ahead = replace(RULES, startup_seconds=10.0)
+    assert decide(20.0, slope=0.5, rules=RULES).desired == 4
+    decision = decide(20.0, slope=0.5, rules=ahead)
+    assert (decision.planned, decision.desired) == (25.0, 5)
+
+
+def test_slope_is_never_planned_beyond_half_of_what_there_is() -> None:
+    ahead = replace(RULES, startup_seconds=10.0)
+    assert decide(20.0, slope=100.0, rules=ahead).planned == 30.0
+
+
 def test_growth_waits_within_the_tolerance() -> None:
     decision = decide(21.9)
     assert (decision.action, decision.clamp) == ("hold", api.CLAMP_TOLERANCE)
@@ -83,6 +127,33 @@ def test_growth_waits_within_the_tolerance() -> None:
 def test_growth_stops_at_max_replicas() -> None:
     decision = decide(500.0, replicas=8)
     assert (decision.desired, decision.clamp) == (10, api.CLAMP_MAX)
+
+
+BUDGET = replace(RULES, connections_per_pod=6, connections=40)
+
+
+def test_growth_stops_at_the_connection_budget_which_names_itself() -> None:
+    decision = decide(500.0, replicas=5, rules=BUDGET)
+    assert (decision.desired, decision.clamp) == (6, api.CLAMP_CONNECTIONS)
+    assert "connection budget of 40 holds no more pods of 6 each" in explain(decision)
+
+
+def test_spares_hold_connections_too() -> None:
+    assert decide(500.0, replicas=3, rules=BUDGET, spares=2).desired == 4
+
+
+def test_connection_budget_takes_back_what_was_set_by_hand() -> None:
+    decision = decide(500.0, replicas=9, rules=BUDGET)
+    assert (decision.desired, decision.clamp) == (6, api.CLAMP_CONNECTIONS)
+
+
+def test_connection_budget_never_goes_below_min_replicas() -> None:
+    assert decide(500.0, replicas=2, rules=BUDGET, spares=6).desired == 2
+
+
+def test_wide_connection_budget_leaves_max_replicas_to_win() -> None:
+    wide = replace(BUDGET, connections=600)
+    assert decide(500.0, replicas=8, rules=wide).clamp == api.CLAMP_MAX
 
 
 def test_growth_is_capped_by_pods_in_creation() -> None:
@@ -110,8 +181,17 @@ def test_shrinking_takes_a_tenth_of_many_pods() -> None:
 
 
 def test_shrinking_satisfies_the_peak_of_the_window() -> None:
-    assert decide(1.0, replicas=4, peak=16.0).action == "hold"
-    assert decide(1.0, replicas=4, peak=15.0).desired == 3
+    assert decide(1.0, replicas=4, peak=10.3).action == "hold"
+    assert decide(1.0, replicas=4, peak=10.2).desired == 3
+
+
+def test_shrinking_expects_the_others_to_wait_longer() -> None:
+    # 14 in flight fit on three pods of 5; but with three there will be more in flight.
+    assert decide(14.0, replicas=4).action == "hold"
+    calm = replace(RULES, tolerance=0.0)
+    # 11.2 on four become 15 on three.
+    assert decide(11.2, replicas=4, rules=calm).desired == 3
+    assert decide(11.4, replicas=4, rules=calm).action == "hold"
 
 
 def test_shrinking_stops_at_min_replicas() -> None:
@@ -166,6 +246,21 @@ def test_panic_ends_only_when_everything_asked_for_is_ready() -> None:
     assert not decide(10.0, replicas=4, ready=4, memory=panicking).memory.panicking
 
 
+def test_pod_that_never_starts_does_not_keep_the_panic_for_ever() -> None:
+    def after(seconds: float) -> bool:
+        panicking = replace(CALM, panicking=True, last_crossing=1000.0 - seconds)
+        return decide(10.0, replicas=4, ready=3, memory=panicking).memory.panicking
+
+    assert after(119.0)
+    assert not after(120.0)
+
+
+def test_panic_that_has_run_out_shrinks_again() -> None:
+    memory = replace(CALM, panicking=True, last_crossing=0.0, replicas=8)
+    decision = decide(10.0, replicas=8, ready=7, memory=memory)
+    assert (decision.action, decision.desired) == ("down", 7)
+
+
 def test_panic_lasts_a_stable_window() -> None:
     panicking = replace(CALM, panicking=True, last_crossing=971.0)
     assert decide(10.0, memory=panicking).memory.panicking
@@ -190,6 +285,20 @@ def test_restart_shrinks_nothing_before_everything_is_ready() -> None:
     assert (decision.action, decision.clamp) == ("hold", api.CLAMP_PANIC)
 
 
+def test_nothing_shrinks_before_the_scale_down_window_has_been_seen() -> None:
+    memory = replace(CALM, seen_since=971.0)
+    decision = decide(1.0, replicas=8, memory=memory)
+    assert (decision.action, decision.clamp) == ("hold", api.CLAMP_UNSEEN)
+    assert decide(1.0, replicas=8, memory=memory, now=1001.0).action == "down"
+
+
+def test_signal_that_was_away_has_to_be_seen_for_a_window_again() -> None:
+    away = decide(None, replicas=8, state="stale")
+    assert away.memory.seen_since == 1000.0
+    back = decide(1.0, replicas=8, memory=away.memory, now=1029.0)
+    assert back.clamp == api.CLAMP_UNSEEN
+
+
 def test_conflict_holds_even_out_of_bounds() -> None:
     decision = decide(500.0, replicas=1, conflict="HorizontalPodAutoscalerOwnsReplicas")
     assert (decision.action, decision.clamp) == ("hold", api.CLAMP_CONFLICT)
@@ -210,6 +319,45 @@ def test_count_set_by_hand_is_noticed_and_stands_for_a_window() -> None:
     assert later.desired == 7
 
 
+def test_own_write_that_shows_late_is_nobody_elses() -> None:
+    memory = replace(CALM, replicas=4)
+    assert not decide(1.0, replicas=8, memory=memory, set_by=api.FIELD_MANAGER).scaled_by_other
+
+
+def overrule(times: int, every: float = 10.0) -> Decision:
+    """Somebody sets 9 each time after the scaler has decided something else."""
+    memory, now, decision = replace(CALM, replicas=4), 1000.0, None
+    for _ in range(times):
+        now += every
+        decision = decide(1.0, replicas=9, memory=memory, now=now, set_by="argocd")
+        memory = replace(decision.memory, replicas=4)
+    assert decision is not None
+    return decision
+
+
+def test_twice_is_a_correction_and_three_times_another_controller() -> None:
+    assert not overrule(2).is_contested
+    contested = overrule(3)
+    assert (contested.action, contested.clamp) == ("hold", api.CLAMP_CONTESTED)
+    assert "argocd has set the replicas 3 times" in contested_message(contested)
+
+
+def test_contest_needs_its_writes_within_a_window() -> None:
+    assert not overrule(5, every=31.0).is_contested
+
+
+def test_contested_replicas_are_left_alone_even_out_of_bounds_and_under_load() -> None:
+    memory = replace(overrule(3).memory, replicas=12)
+    decision = decide(500.0, replicas=12, memory=memory, now=1040.0)
+    assert (decision.desired, decision.clamp) == (12, api.CLAMP_CONTESTED)
+
+
+def test_contest_is_over_when_nobody_wrote_for_a_window() -> None:
+    memory = replace(overrule(3).memory, replicas=9)
+    decision = decide(500.0, replicas=9, memory=memory, now=1060.0)
+    assert (decision.action, decision.memory.overruled) == ("up", 0)
+
+
 def test_count_set_by_hand_beyond_the_bounds_is_brought_back() -> None:
     assert decide(1.0, replicas=40, memory=replace(CALM, replicas=4)).desired == 10
 
@@ -222,6 +370,11 @@ rules = st.builds(
     tolerance=st.floats(0, 1),
     max_pods_in_creation=st.integers(1, 20),
     stable_window_seconds=st.floats(5, 600),
+    scale_down_window_seconds=st.floats(5, 600),
+    knee_per_pod=st.just(0.0) | st.floats(0.1, 200),
+    startup_seconds=st.floats(0, 600),
+    connections_per_pod=st.integers(0, 20),
+    connections=st.integers(0, 200),
 )
 figures = st.none() | st.floats(0, 100_000)
 inputs = st.builds(
@@ -229,7 +382,15 @@ inputs = st.builds(
     now=st.floats(1_000, 2_000),
     rules=rules,
     demand=st.builds(
-        Demand, figures, figures, figures, st.sampled_from(["fresh", "partial", "stale"])
+        Demand,
+        figures,
+        figures,
+        figures,
+        st.sampled_from(["fresh", "partial", "stale"]),
+        st.integers(0, 20),
+        st.floats(0, 1000),
+        st.floats(0, 1000),
+        st.floats(0, 1000),
     ),
     capacity=st.builds(
         Capacity,
@@ -237,6 +398,8 @@ inputs = st.builds(
         ready=st.integers(0, 80),
         rollout_in_progress=st.booleans(),
         conflict=st.sampled_from(["", "Other"]),
+        set_by=st.sampled_from(["", api.FIELD_MANAGER, "kubectl"]),
+        spares=st.integers(0, 5),
     ),
     memory=st.builds(
         Memory,
@@ -244,6 +407,9 @@ inputs = st.builds(
         last_crossing=st.floats(0, 2_000),
         last_change=st.floats(0, 2_000),
         replicas=st.none() | st.integers(0, 80),
+        seen_since=st.floats(0, 2_000),
+        overruled=st.integers(0, 4),
+        overruled_at=st.floats(0, 2_000),
     ),
 )
 
@@ -253,11 +419,15 @@ def test_every_decision_keeps_the_rules_and_can_be_replayed(given_inputs: Inputs
     decision = decide_scale(given_inputs)
     capacity, bounds = given_inputs.capacity, given_inputs.rules
     before, after = capacity.replicas, decision.desired
-    if capacity.conflict or before == 0:
+    most, _ = ceiling(bounds, capacity)
+    if capacity.conflict or before == 0 or decision.clamp == api.CLAMP_CONTESTED:
         assert after == before
     else:
-        assert bounds.min_replicas <= after <= bounds.max_replicas
-    within = bounds.min_replicas <= before <= bounds.max_replicas
+        assert bounds.min_replicas <= after <= most <= bounds.max_replicas
+    if bounds.connections_per_pod and after > max(before, bounds.min_replicas):
+        held = (after + capacity.spares) * bounds.connections_per_pod
+        assert held <= bounds.connections
+    within = bounds.min_replicas <= before <= most
     if within and decision.memory.panicking:
         assert after >= before
     if within and after < before:

@@ -1,42 +1,8 @@
 """From the Envoys' answers to one figure, and how sure it is."""
 
-import re
-
 import pytest
 
-from hailstorm_operator.signals import (
-    Sample,
-    Source,
-    StatsError,
-    active_calls_filter,
-    combine,
-    parse_active_calls,
-)
-
-ANSWER = "cluster.dispatch.upstream_rq_active: 7\n"
-
-
-def test_gauge_is_read_from_a_text_answer() -> None:
-    assert parse_active_calls(ANSWER, "dispatch") == 7.0
-
-
-@pytest.mark.parametrize("answer", ["", "cluster.other.upstream_rq_active: 7\n"])
-def test_answer_without_the_cluster_is_an_error_and_not_zero(answer: str) -> None:
-    with pytest.raises(StatsError, match="knows no cluster"):
-        parse_active_calls(answer, "dispatch")
-
-
-def test_answer_that_is_no_number_is_an_error() -> None:
-    with pytest.raises(StatsError, match="not a number"):
-        parse_active_calls("cluster.dispatch.upstream_rq_active: P0(nan)\n", "dispatch")
-
-
-def test_filter_matches_one_cluster_only() -> None:
-    pattern = active_calls_filter("a.b")
-    assert re.search(pattern, "cluster.a.b.upstream_rq_active")
-    assert not re.search(pattern, "cluster.axb.upstream_rq_active")
-    assert not re.search(pattern, "cluster.a.b.upstream_rq_active_overflow")
-
+from hailstorm_operator.signals import Reading, Sample, Source, combine
 
 SOURCES = [Source("a"), Source("b")]
 
@@ -67,3 +33,8 @@ def test_envoy_that_leaves_counts_while_it_answers() -> None:
 def test_no_answer_is_stale_and_not_zero(sources: list[Source]) -> None:
     reading = combine(sources, {}, 10.0)
     assert (reading.in_flight, reading.state) == (None, "stale")
+
+
+def test_refused_calls_count_for_the_time_they_would_have_taken() -> None:
+    reading = Reading(10.0, "fresh", {"a": 10.0}, (), shed_per_second=40.0, service_seconds=0.05)
+    assert reading.shed_in_flight == 2.0

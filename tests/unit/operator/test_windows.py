@@ -1,35 +1,60 @@
-"""Sliding windows over the signal."""
+"""Fast, stable, and the highest plan of the scale-down window."""
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hailstorm_operator.windows import SignalWindows
 
 
-def filled(*values: float) -> SignalWindows:
-    windows = SignalWindows(fast_seconds=2.0, stable_seconds=30.0)
+def filled(*values: float, every: float = 0.5) -> SignalWindows:
+    windows = SignalWindows(2.0, 30.0, 300.0)
     for number, value in enumerate(values):
-        windows.add(number * 0.5, value)
+        windows.add(number * every, value)
     return windows
 
 
-def test_fast_window_averages_the_last_two_seconds() -> None:
-    assert filled(100, 100, 100, 100, 1, 2, 3, 4).fast(3.5) == 2.5
+def test_windows_without_samples_know_nothing() -> None:
+    windows = SignalWindows(2.0, 30.0, 300.0)
+    assert (windows.fast(0.0), windows.stable(0.0), windows.peak(0.0)) == (None, None, None)
+    assert (windows.fast_samples(0.0), windows.slope(0.0)) == (0, 0.0)
 
 
-def test_stable_window_averages_what_has_been_seen() -> None:
-    assert filled(1, 2, 3).stable(1.0) == 2.0
+def test_fast_window_sees_the_last_samples_only() -> None:
+    windows = filled(*([0.0] * 20), 8.0, 8.0, 8.0, 8.0)
+    assert windows.fast(11.5) == 8.0
+    assert windows.fast_samples(11.5) == 4
+    assert windows.stable(11.5) == 32 / 24
 
 
-def test_peak_is_the_highest_fast_average_and_not_a_single_sample() -> None:
-    assert filled(0, 0, 0, 40, 0, 0, 0, 0).peak(3.5) == 10.0
+def test_samples_leave_the_windows() -> None:
+    windows = filled(8.0)
+    assert windows.stable(29.9) == 8.0
+    assert windows.stable(30.0) is None
 
 
-def test_windows_forget_what_they_no_longer_reach() -> None:
-    windows = filled(50)
-    windows.add(31.0, 1.0)
-    assert (windows.stable(31.0), windows.peak(31.0)) == (1.0, 1.0)
+def test_peak_is_the_highest_plan_until_the_scale_down_window_has_passed() -> None:
+    windows = SignalWindows(2.0, 30.0, 300.0)
+    for at, load in ((0.0, 20.0), (100.0, 8.0), (200.0, 12.0), (250.0, 5.0)):
+        windows.plan(at, load)
+    assert windows.peak(299.9) == 20.0
+    assert windows.peak(300.0) == 12.0
+    assert windows.peak(500.0) == 5.0
+    assert windows.peak(550.0) is None
 
 
-def test_empty_window_is_none_and_not_zero() -> None:
-    windows = filled(5)
-    assert windows.fast(10.0) is None
-    assert windows.stable(40.0) is None
-    assert windows.peak(40.0) is None
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=80))
+def test_peak_is_what_a_search_through_all_plans_finds(loads: list[float]) -> None:
+    windows = SignalWindows(2.0, 5.0, 30.0)
+    for at, load in enumerate(loads):
+        windows.plan(float(at), load)
+        assert windows.peak(float(at)) == max(loads[max(0, at - 29) : at + 1])
+
+
+def test_slope_needs_half_a_window_of_samples() -> None:
+    assert filled(*range(20)).slope(9.5) == 0.0
+    assert filled(*range(60)).slope(29.5) > 0
+
+
+def test_scatter_is_the_deviation_of_the_stable_windows_samples() -> None:
+    assert filled(4.0).scatter(0.0) == 0.0
+    assert filled(2.0, 4.0, 6.0).scatter(1.0) == 2.0

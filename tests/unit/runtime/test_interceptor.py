@@ -14,6 +14,8 @@ from hailstorm.runtime.calls import outgoing_metadata, remaining_seconds
 from hailstorm.runtime.errors import FieldViolation, InvalidArgumentError
 from hailstorm.runtime.interceptor import LEAST_SECONDS, ServerInterceptor
 from hailstorm.runtime.priority import Priority
+from hailstorm.runtime.process import RehearsalSettings
+from hailstorm.runtime.rehearsal import Rehearsal
 from hailstorm.runtime.telemetry import ServerMetrics
 
 
@@ -58,13 +60,17 @@ class Harness:
     """One method called `/a.B/C`, which notes what it saw."""
 
     def __init__(
-        self, clock: Any, max_concurrent: int = 1, priority: Priority = Priority.CRITICAL
+        self,
+        clock: Any,
+        max_concurrent: int = 1,
+        priority: Priority = Priority.CRITICAL,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
         self.admission = Admission(clock, max_concurrent, max_streams=1)
         self.seen: list[Any] = []
         self.interceptor = ServerInterceptor(
-            self.admission, ServerMetrics(self.registry), {"/a.B/C": priority}
+            self.admission, ServerMetrics(self.registry), {"/a.B/C": priority}, rehearsal
         )
 
     async def intercept(self, continuation: Any, details: Details) -> Any:
@@ -263,3 +269,22 @@ async def test_refused_request_is_let_go_before_the_caller_is_told(clock: Any) -
         gc.enable()
     assert context.aborted == [grpc.StatusCode.INVALID_ARGUMENT]
     assert kept == [None]
+
+
+async def test_rehearsed_failure_is_answered_and_counted_and_is_no_defect(clock: Any) -> None:
+    rehearsal = Rehearsal(RehearsalSettings(fail_share=1.0), clock, "pod")
+    harness = Harness(clock, rehearsal=rehearsal)
+    context = Context(remaining=1.0)
+    with pytest.raises(Aborted):
+        await harness.call(context)
+    assert context.aborted == [grpc.StatusCode.INTERNAL]
+    assert harness.seen == [], "a call that fails on purpose has no effect"
+    assert harness.admission.is_idle
+    assert harness.value("hailstorm_grpc_server_handled_total", code="INTERNAL") == 1
+    assert not harness.value("hailstorm_grpc_server_unexpected_total")
+
+
+async def test_rehearsal_leaves_health_checks_alone(clock: Any) -> None:
+    rehearsal = Rehearsal(RehearsalSettings(fail_share=1.0), clock, "pod")
+    harness = Harness(clock, rehearsal=rehearsal)
+    assert await harness.call(Context(remaining=1.0), "/grpc.health.v1.Health/Check") == b"answer"

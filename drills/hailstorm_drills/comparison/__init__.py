@@ -1,0 +1,1 @@
+"""Three autoscalers, one load, one cluster: who had capacity when, and at whose cost."""

@@ -1,0 +1,34 @@
+"""
+The steady state that every drill begins from: users who are well served.
+
+A fault in a system that is already overloaded shows nothing: what users feel
+then, they felt before. So load is put on, looked at, and taken back a step when
+the machine cannot carry it; a drill that finds no load to begin with has not
+begun. (The first of the principles of chaos engineering, principlesofchaos.org.)
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+# Shares of the wanted load that are tried in turn. The reference machine carries all
+# of it with a p99 of 16 ms; one that gave 40 % of its speed had 3.5 s and failures.
+LOAD_SCALES: Final = (1.0, 0.6, 0.36)
+# What the project asks of RequestTrip at half the knee.
+MAX_BASELINE_P99_MS: Final = 250.0
+# The load tells of its last 10 s; the first 10 have cold connections and caches.
+PROBE_SECONDS: Final = 20.0
+# A node's own work of some seconds may fall into any one look.
+EASE_SECONDS: Final = 60.0
+
+
+def uneasy(state: Mapping[str, Any], max_p99_ms: float) -> str | None:
+    """None when the load's `state` tells of users who are well served; else what it tells of."""
+    recent = state["recent"]
+    span = f"in the last {recent['seconds']:g} s"
+    if recent["p99_ms"] is None:
+        return f"no call ended {span}"
+    if recent["not_ok"]:
+        return f"{recent['not_ok']} calls were not OK {span}"
+    if recent["p99_ms"] > max_p99_ms:
+        return f"p99 was {recent['p99_ms']:.0f} ms {span}, the limit is {max_p99_ms:g} ms"
+    return None

@@ -1,0 +1,41 @@
+"""From a spec, the windows and a reading to what the decider takes. Pure."""
+
+from hailstorm_operator.scaling_inputs import Demand, Rules
+from hailstorm_operator.signals import Reading
+from hailstorm_operator.specs import ScalerSpec
+from hailstorm_operator.windows import SignalWindows
+
+
+def rules_of(spec: ScalerSpec, measured_startup_seconds: float) -> Rules:
+    """What a spec asks for; the start-up time is its own, else the measured one."""
+    behavior, budget = spec.behavior, spec.connection_budget
+    startup = behavior.startup_seconds
+    return Rules(
+        min_replicas=spec.min_replicas,
+        max_replicas=spec.max_replicas,
+        in_flight_per_pod=spec.in_flight_per_pod,
+        tolerance=behavior.tolerance,
+        max_pods_in_creation=behavior.max_pods_in_creation,
+        stable_window_seconds=behavior.stable_window_seconds,
+        scale_down_window_seconds=behavior.scale_down_window_seconds,
+        knee_per_pod=spec.target_in_flight,
+        startup_seconds=measured_startup_seconds if startup is None else startup,
+        connections_per_pod=budget.connections_per_pod if budget else 0,
+        connections=budget.for_replicas if budget else 0,
+    )
+
+
+def demand_of(windows: SignalWindows, reading: Reading, now: float) -> Demand:
+    """The windows as of now; nothing at all where no source answers."""
+    if reading.state == "stale":
+        return Demand(None, None, windows.peak(now), "stale")
+    return Demand(
+        fast=windows.fast(now),
+        stable=windows.stable(now),
+        peak=windows.peak(now),
+        state=reading.state,
+        samples=windows.fast_samples(now),
+        scatter=windows.scatter(now),
+        slope=windows.slope(now),
+        shed=reading.shed_in_flight,
+    )

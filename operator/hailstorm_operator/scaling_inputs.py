@@ -1,0 +1,146 @@
+"""
+What a scaling decision rests on, as plain values that go to JSON and back.
+
+Whatever the decider looks at is in here, and so in every kept decision: what is
+left out could not be replayed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+SignalState = Literal["fresh", "partial", "stale"]
+
+# Written into each kept decision. Raised when the same inputs may give another
+# decision, so that a replay knows which ones are not its own.
+DECIDER_VERSION: Final = 2
+
+
+@dataclass(frozen=True)
+class Rules:
+    """
+    What the ServiceScaler asks for, as far as the number of pods depends on it.
+
+    Attributes:
+        in_flight_per_pod: calls in flight that a pod is planned to hold.
+        knee_per_pod: calls in flight that it can hold; 0 stands for the planned ones.
+        stable_window_seconds: how long a demand must be calm to end a panic.
+        scale_down_window_seconds: shrinking satisfies the highest plan of that long.
+        startup_seconds: how far ahead a steady slope is planned for; 0 plans for now.
+        connections_per_pod: connections to the database that a pod holds; 0 has no budget.
+        connections: how many of them the replicas may hold together.
+    """
+
+    min_replicas: int
+    max_replicas: int
+    in_flight_per_pod: float
+    tolerance: float
+    max_pods_in_creation: int
+    stable_window_seconds: float
+    scale_down_window_seconds: float
+    knee_per_pod: float = 0.0
+    startup_seconds: float = 0.0
+    connections_per_pod: int = 0
+    connections: int = 0
+
+
+@dataclass(frozen=True)
+class Demand:
+    """
+    Calls in flight and what was refused, over the windows.
+
+    Attributes:
+        fast: average over the fast window, None without a sample in it.
+        stable: average over the stable window, None without a sample in it.
+        peak: the highest plan of the scale-down window, None without one.
+        samples: how many samples the fast average rests on; 0 when not known.
+        scatter: standard deviation of the stable window's samples.
+        slope: steady growth, in calls in flight a second; 0 when it falls or is not steady.
+        shed: how much of `fast` are refused calls: shed/s times service time.
+    """
+
+    fast: float | None
+    stable: float | None
+    peak: float | None
+    state: SignalState
+    samples: int = 0
+    scatter: float = 0.0
+    slope: float = 0.0
+    shed: float = 0.0
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """
+    The target as the cluster has it.
+
+    Attributes:
+        replicas: what is asked for.
+        ready: what serves.
+        conflict: reason why the replicas belong to somebody else, or "".
+        set_by: who wrote `replicas` last, by the API's field managers; "" when not known.
+        spares: pods of the same kind beside the replicas: they hold connections, too.
+        spares_serving: how many of those serve now; they are capacity, but no replicas.
+    """
+
+    replicas: int
+    ready: int
+    rollout_in_progress: bool
+    conflict: str = ""
+    set_by: str = ""
+    spares: int = 0
+    spares_serving: int = 0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """
+    What one decision hands to the next. Times are epoch seconds.
+
+    Attributes:
+        last_crossing: when the demand last asked for twice what was ready.
+        last_change: when the replicas last changed, by whomever.
+        seen_since: since when the demand has been seen without a hole.
+        replicas: what was decided last, None before the first decision.
+        overruled: how often in a row somebody else set the replicas.
+        overruled_at: when last.
+    """
+
+    panicking: bool
+    last_crossing: float
+    last_change: float
+    replicas: int | None = None
+    seen_since: float = 0.0
+    overruled: int = 0
+    overruled_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything a decision depends on."""
+
+    now: float
+    rules: Rules
+    demand: Demand
+    capacity: Capacity
+    memory: Memory
+
+
+def first_memory(now: float) -> Memory:
+    """What a scaler knows when it starts: nothing, so it may not shrink for a while."""
+    return Memory(panicking=True, last_crossing=now, last_change=now, seen_since=now)
+
+
+def read_inputs(recorded: Mapping[str, Any]) -> Inputs:
+    """
+    Inputs from the JSON of a kept decision. Raises KeyError or TypeError for another form.
+
+    A merge patch leaves out what is null, so what is absent was null.
+    """
+    return Inputs(
+        now=recorded["now"],
+        rules=Rules(**recorded["rules"]),
+        demand=Demand(**{"fast": None, "stable": None, "peak": None, **recorded["demand"]}),
+        capacity=Capacity(**recorded["capacity"]),
+        memory=Memory(**recorded["memory"]),
+    )

@@ -1,0 +1,234 @@
+"""The readers of signals against HTTP servers that answer well, badly, late, or not at all."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from eventually import eventually
+from hailstorm_operator.edge_stats import EdgeStats, stats_filter
+from hailstorm_operator.inventory import EdgePod, Inventory, PodView
+from hailstorm_operator.signal_reader import SignalReader
+from hailstorm_operator.sources import (
+    TIMEOUT_SECONDS,
+    SourceReader,
+    open_session,
+    question_of,
+)
+from hailstorm_operator.specs import EdgeSignal, PodsSignal, parse_scaler_spec
+
+POD = "127.0.0.1"
+# A reader whose sources are known asks no API server.
+NO_CLUSTER: Any = None
+Answer = Callable[[web.Request], Awaitable[web.Response]]
+Serve = Callable[[Answer], Awaitable[int]]
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with open_session() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    runners = []
+
+    async def start(answer: Answer) -> int:
+        application = web.Application()
+        application.router.add_get("/stats", answer)
+        application.router.add_get("/metrics", answer)
+        runner = web.AppRunner(application, shutdown_timeout=0.1)
+        runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return int(runner.addresses[0][1])
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
+async def read(session: aiohttp.ClientSession, port: int) -> SourceReader:
+    reader = SourceReader(session, question_of(EdgeSignal("dispatch", "edge", None, port)))
+    await reader.poll([POD])
+    return reader
+
+
+async def test_gauge_is_asked_for_by_name(session: aiohttp.ClientSession, serve: Serve) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.query["filter"])
+        return web.Response(text="cluster.dispatch.upstream_rq_active: 9\n")
+
+    reader = await read(session, await serve(answer))
+    assert reader.samples["127.0.0.1"].value == 9
+    assert reader.samples["127.0.0.1"].stats == EdgeStats(9.0)
+    assert asked == [stats_filter("dispatch")]
+
+
+async def test_pods_are_asked_for_their_metrics(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="# TYPE calls gauge\ncalls 4\n")
+
+    signal = PodsSignal("calls", await serve(answer))
+    reader = SourceReader(session, question_of(signal))
+    await reader.poll([POD])
+    assert reader.samples["127.0.0.1"].value == 4
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+async def test_error_answer_is_no_sample(
+    session: aiohttp.ClientSession, serve: Serve, status: int
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    reader = await read(session, await serve(answer))
+    assert not reader.samples
+    assert str(status) in reader.errors["127.0.0.1"]
+
+
+async def test_slow_answer_counts_when_it_comes_and_is_asked_for_once(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    release, asked = asyncio.Event(), []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request)
+        await release.wait()
+        return web.Response(text="cluster.dispatch.upstream_rq_active: 9\n")
+
+    reader = await read(session, await serve(answer))
+    assert not reader.samples
+    await reader.poll([POD])
+    assert len(asked) == 1
+    release.set()
+    await eventually(lambda: reader.samples, deadline=2)
+
+
+async def test_answer_that_never_comes_is_an_error(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError("never released")
+
+    reader = await read(session, await serve(answer))
+    await eventually(lambda: reader.errors, deadline=TIMEOUT_SECONDS + 2)
+    assert not reader.samples
+    await reader.close()
+
+
+async def test_refused_connection_is_no_sample(
+    session: aiohttp.ClientSession, unused_tcp_port: int
+) -> None:
+    reader = await read(session, unused_tcp_port)
+    assert not reader.samples
+    assert "127.0.0.1" in reader.errors
+
+
+async def test_failed_question_keeps_the_last_answer(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    answers = iter([web.Response(text="cluster.dispatch.upstream_rq_active: 9\n")])
+
+    async def answer(_: web.Request) -> web.Response:
+        return next(answers, None) or web.Response(status=503)
+
+    reader = await read(session, await serve(answer))
+    await reader.poll([POD])
+    assert reader.samples["127.0.0.1"].value == 9
+    assert reader.errors
+
+
+async def test_pod_that_left_is_forgotten(session: aiohttp.ClientSession, serve: Serve) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="cluster.dispatch.upstream_rq_active: 9\n")
+
+    reader = await read(session, await serve(answer))
+    await reader.poll([])
+    assert not reader.samples
+
+
+SPEC = {
+    "targetRef": {"name": "app"},
+    "minReplicas": 1,
+    "maxReplicas": 9,
+    "targetInFlight": 8,
+}
+
+
+async def test_scaler_reads_the_pods_of_its_target_and_names_who_is_silent(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="calls 4\n")
+
+    signal = {"pods": {"metric": "calls", "port": await serve(answer)}}
+    inventory = Inventory()
+    inventory.pods[("place", "app")] = {
+        # Nobody listens there: 127.0.0.0/8 is this machine, the server only on .1.
+        "app-2": PodView("app-2", "127.0.0.2", ready=True),
+        "app-1": PodView("app-1", "127.0.0.1", ready=True),
+        "app-3": PodView("app-3", "127.0.0.3", ready=False),
+        "app-4": PodView("app-4", "", ready=False),
+    }
+    spec = parse_scaler_spec({**SPEC, "signal": signal})
+    reader = SignalReader("place", spec, NO_CLUSTER, inventory, session)
+    reading = reader.read(await reader.ask(), time.time())
+    await reader.close()
+    assert (reading.kind, reading.state) == ("pods", "partial")
+    assert reading.answered == {"app-1": 4.0}
+    assert len(reading.missing) == 1
+    assert reading.missing[0].startswith("app-2 (")
+
+
+async def test_scaler_adds_what_the_edge_refused(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    refused = 0
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal refused
+        refused += 30
+        return web.Response(
+            text=f"""cluster.app.upstream_rq_active: 6
+cluster.app.upstream_rq_completed: {refused + 60}
+cluster.app.grpc.8: {refused}
+cluster.app.upstream_rq_time: P50(20,20)
+"""
+        )
+
+    signal = {"edge": {"cluster": "app", "service": "edge", "port": await serve(answer)}}
+    inventory = Inventory()
+    inventory.slices[("place", "edge")] = {"one": [EdgePod("edge-0", "127.0.0.1", ready=True)]}
+    spec = parse_scaler_spec({**SPEC, "signal": signal})
+    reader = SignalReader("place", spec, NO_CLUSTER, inventory, session)
+    now = time.time()
+    reader.read(await reader.ask(), now)
+    reading = reader.read(await reader.ask(), now + 1.0)
+    await reader.close()
+    assert reading.shed_per_second == pytest.approx(30)
+    assert (reading.in_flight, reading.kind) == (6.0, "edge")
+
+
+async def test_silent_edge_names_the_envoy(
+    session: aiohttp.ClientSession, unused_tcp_port: int
+) -> None:
+    signal = {"edge": {"cluster": "app", "service": "edge", "port": unused_tcp_port}}
+    inventory = Inventory()
+    inventory.slices[("place", "edge")] = {"one": [EdgePod("edge-0", "127.0.0.1", ready=True)]}
+    spec = parse_scaler_spec({**SPEC, "signal": signal})
+    reader = SignalReader("place", spec, NO_CLUSTER, inventory, session)
+    reading = reader.read(await reader.ask(), time.time())
+    await reader.close()
+    assert (reading.state, reading.in_flight) == ("stale", None)
+    assert reading.missing[0].startswith("edge-0 (")

@@ -1,0 +1,281 @@
+"""What a comparison says of what it saw: figures and verdicts, each branch of them."""
+
+import dataclasses
+import json
+
+import pytest
+
+from hailstorm_drills.checkers.base import Verdict
+from hailstorm_drills.comparison import __main__ as command
+from hailstorm_drills.comparison import recording as recordings
+from hailstorm_drills.comparison.figures import first_capacity, flaps, measure, value_at
+from hailstorm_drills.comparison.page import render_page
+from hailstorm_drills.comparison.recording import LoadSeen, Recording, RecordingError, Sample
+from hailstorm_drills.comparison.settings import ARMS, CPU_HPA, IN_FLIGHT_HPA, OURS, Settings
+from hailstorm_drills.comparison.verdicts import judge, ratios
+from hailstorm_drills.images import images_of
+from hailstorm_drills.runner import SetupError
+
+START = 1_000.0
+SETTINGS = Settings(hold_seconds=30)
+
+
+def make_recording(arm=OURS, *, slow_for=0.0, serve_after=0.5, settings=SETTINGS, code="OK", lag=1):
+    """A step of 30 s at 10/s to 50/s; slow for so long after it, five pods after `serve_after`."""
+    rates = tuple(10.0 if second < 30 else 50.0 for second in range(settings.seconds))
+    samples = []
+    for second, rate in enumerate(rates):
+        for number in range(int(rate)):
+            due = second + number / rate
+            is_slow = 30 <= due < 30 + slow_for
+            ok = "OK" if not is_slow else code
+            samples.append(Sample(due, lag, 500.0 if is_slow else 60.0, ok))
+    return Recording(
+        arm=arm,
+        settings=settings.as_json(),
+        load=LoadSeen(START, rates, tuple(samples), 1.0),
+        serving=((START - 20, 2), (START + 30 + serve_after, 5)),
+        desired=((START - 20, 2), (START + 31, 5)),
+        pods=((START - 20, START + 100), (START + 40, START + 50)),
+        spares=0,
+    )
+
+
+def test_measure_counts_from_the_schedule():
+    figures = measure(make_recording(slow_for=2.0), SETTINGS)
+    assert (figures.offered, figures.over_slo, figures.failed) == (30 * 10 + 30 * 50, 100, 0)
+    assert figures.first_capacity_seconds == 0.5
+    assert figures.p99_back_seconds == 2.0
+    # 60 s of the one pod, 10 s of the other, cut to the load's time.
+    assert figures.pod_seconds == 70.0
+    assert figures.generator_lag_p99_ms == 1
+
+
+def test_measure_counts_seconds_with_too_few_pods():
+    settings = dataclasses.replace(SETTINGS, cpu_ms_per_call=13.0)
+    # 200m / 13 ms * 0.8 = 12.3 calls/s a pod: 50/s need five pods.
+    assert settings.pods_needed(50) == 5
+    figures = measure(make_recording(serve_after=4.0, settings=settings), settings)
+    assert figures.under_provisioned_seconds == pytest.approx(4.0, abs=0.11)
+
+
+def test_measure_tells_failed_from_unknown():
+    failed = measure(make_recording(slow_for=1.0, code="UNAVAILABLE"), SETTINGS)
+    unknown = measure(make_recording(slow_for=1.0, code="DEADLINE_EXCEEDED"), SETTINGS)
+    assert (failed.failed, failed.unknown, failed.over_slo) == (50, 0, 50)
+    assert (unknown.failed, unknown.unknown, unknown.over_slo) == (0, 50, 50)
+
+
+def test_p99_is_back_only_when_it_stays():
+    never = measure(make_recording(slow_for=28.0), SETTINGS)
+    assert never.p99_back_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [((2, 5), 0), ((2, 5, 4), 1), ((2, 5, 4, 6, 3), 3), ((2,), 0)]
+)
+def test_flaps_counts_turns(values, expected):
+    steps = tuple((START + number, value) for number, value in enumerate(values))
+    assert flaps(steps, START, START + 100) == expected
+
+
+def test_first_capacity_needs_more_than_there_was():
+    steps = ((0.0, 2), (10.0, 1), (12.0, 2), (13.0, 3))
+    assert first_capacity(steps, 5.0) == 8.0
+    assert first_capacity(steps[:3], 5.0) is None
+    assert value_at(steps, 11.0) == 1
+
+
+def figures_of(ours=None, cpu=30.0, in_flight=20.0, settings=SETTINGS, **changes):
+    found = {
+        CPU_HPA: measure(make_recording(CPU_HPA, slow_for=cpu, settings=settings), settings),
+        IN_FLIGHT_HPA: measure(
+            make_recording(IN_FLIGHT_HPA, slow_for=in_flight, settings=settings), settings
+        ),
+        OURS: measure(make_recording(OURS, slow_for=ours or 0.5, settings=settings), settings),
+    }
+    return {**found, **changes}
+
+
+def verdicts_of(figures, settings=SETTINGS):
+    lines, verdict = judge(figures, settings)
+    return {line.name: line.verdict for line in lines}, verdict
+
+
+def test_judge_passes_what_is_within_every_limit():
+    names, verdict = verdicts_of(figures_of())
+    assert verdict == Verdict.PASS
+    assert len(names) == 6
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"over_slo": 60}, "calls over the SLO, against HPA on CPU 60 %"),
+        ({"over_slo": 110}, "calls over the SLO, against HPA on the edge's in-flight"),
+        ({"failed": 1}, "failed calls"),
+        ({"unknown": 1}, "failed calls"),
+        ({"first_capacity_seconds": 1.2}, "first new capacity in the EndpointSlice"),
+        ({"first_capacity_seconds": None}, "first new capacity in the EndpointSlice"),
+        ({"p99_back_seconds": 4.0}, "p99 back under the SLO"),
+    ],
+)
+def test_judge_fails_each_line(changed, line):
+    figures = figures_of()
+    figures[OURS] = dataclasses.replace(figures[OURS], **changed)
+    names, verdict = verdicts_of(figures)
+    assert names[line] == Verdict.FAIL
+    assert verdict == Verdict.FAIL
+
+
+def test_judge_is_unknown_without_an_arm_and_without_anything():
+    figures = figures_of()
+    del figures[CPU_HPA]
+    names, verdict = verdicts_of(figures)
+    assert verdict == Verdict.UNKNOWN
+    assert names["calls over the SLO, against HPA on CPU 60 %"] == Verdict.UNKNOWN
+    assert judge({}, SETTINGS)[1] == Verdict.UNKNOWN
+
+
+def test_judge_is_unknown_when_a_rival_has_nothing_over_the_slo():
+    names, _ = verdicts_of(figures_of(cpu=0.0))
+    assert names["calls over the SLO, against HPA on CPU 60 %"] == Verdict.UNKNOWN
+
+
+def test_judge_takes_back_every_line_when_the_load_lagged():
+    figures = figures_of()
+    figures[CPU_HPA] = dataclasses.replace(figures[CPU_HPA], generator_lag_p99_ms=80.0)
+    names, verdict = verdicts_of(figures)
+    assert verdict == Verdict.UNKNOWN
+    assert set(names.values()) == {Verdict.UNKNOWN}
+
+
+def test_judge_of_a_spike_compares_cost_with_rivals_that_held_the_slo():
+    settings = Settings(shape="spike", hold_seconds=30)
+    figures = figures_of(0.0, 0.0, 5.0, settings=settings)
+    figures[OURS] = dataclasses.replace(figures[OURS], over_slo=0)
+    names, _ = verdicts_of(figures, settings)
+    assert names["pod-seconds, against HPA on CPU 60 %"] == Verdict.PASS
+    assert names["pod-seconds, against HPA on the edge's in-flight"] == Verdict.UNKNOWN
+    figures[OURS] = dataclasses.replace(figures[OURS], pod_seconds=90.0, flaps=3)
+    names, verdict = verdicts_of(figures, settings)
+    assert names["pod-seconds, against HPA on CPU 60 %"] == Verdict.FAIL
+    assert names["flaps, against HPA on CPU 60 %"] == Verdict.FAIL
+    assert verdict == Verdict.FAIL
+
+
+def test_ratios_say_nothing_of_a_zero():
+    found = ratios(figures_of(cpu=0.0))
+    assert found[CPU_HPA]["over_slo"] is None
+    assert found[IN_FLIGHT_HPA]["over_slo"] == pytest.approx(25 / 1000)
+
+
+def load_text(calls=3, declared=3, ended=True):
+    lines = [
+        {"kind": "plan", "start_at": 5.0, "rates": [3.0], "calls": declared},
+        {"kind": "calls", "calls": [[i / 10, 0.1, 50.0, "OK"] for i in range(calls)]},
+    ]
+    if ended:
+        lines.append({"kind": "end", "calls": declared, "cpu_seconds": 0.2})
+    return "\n".join(json.dumps(line) for line in lines)
+
+
+def test_read_load_refuses_a_log_that_is_cut():
+    assert len(recordings.read_load(load_text()).samples) == 3
+    for text, why in (
+        (load_text(ended=False), "cut"),
+        (load_text(calls=2), "3 calls were planned"),
+        ("", "never began"),
+        ("connection refused", "no JSON"),
+    ):
+        with pytest.raises(RecordingError, match=why):
+            recordings.read_load(text)
+
+
+def slice_event(at, *addresses, ready=True, kind="MODIFIED", name="target-x"):
+    return {
+        "at": at,
+        "type": kind,
+        "object": {
+            "metadata": {"name": name, "labels": {"kubernetes.io/service-name": "target"}},
+            "endpoints": [{"addresses": [a], "conditions": {"ready": ready}} for a in addresses],
+        },
+    }
+
+
+def test_serving_steps_count_ready_addresses_once():
+    events = [
+        slice_event(1.0, "a", "b"),
+        slice_event(2.0, "b", "c", name="target-y"),
+        slice_event(3.0, "d", ready=False, name="target-y"),
+        slice_event(4.0, kind="DELETED"),
+        {"at": 5.0, "type": "GAP"},
+    ]
+    assert recordings.serving_steps(events) == ((1.0, 2), (2.0, 3), (3.0, 2), (4.0, 0))
+
+
+def test_pod_spans_hold_spares_and_nobody_elses():
+    def event(at, kind, name):
+        meta = {"name": name, "uid": name}
+        return {"at": at, "type": kind, "object": {"metadata": meta, "status": {}}}
+
+    events = [
+        event(1.0, "ADDED", "target-1"),
+        event(1.0, "ADDED", "target-spare-1"),
+        event(1.0, "ADDED", "edge-1"),
+        event(4.0, "DELETED", "target-1"),
+    ]
+    assert recordings.pod_spans(events, 9.0) == ((1.0, 4.0), (1.0, 9.0))
+
+
+def test_recording_survives_a_file():
+    before = make_recording(slow_for=1.0)
+    found = json.loads(json.dumps(recordings.as_json(before)))
+    after = recordings.from_json(found)
+    assert measure(after, SETTINGS) == measure(before, SETTINGS)
+
+
+def test_kept_passes_over_other_settings(tmp_path):
+    path = tmp_path / f"{OURS}.json"
+    path.write_text(json.dumps(recordings.as_json(make_recording())))
+    assert set(command.kept(tmp_path, SETTINGS)) == {OURS}
+    assert command.kept(tmp_path, Settings(hold_seconds=31)) == {}
+
+
+def test_choose_arms_runs_what_is_missing():
+    have = {CPU_HPA: make_recording(CPU_HPA)}
+    assert command.choose_arms(None, have, False) == [IN_FLIGHT_HPA, OURS]
+    assert command.choose_arms(None, have, True) == list(ARMS)
+    assert command.choose_arms("ours,cpu-hpa", have, False) == [CPU_HPA, OURS]
+    with pytest.raises(ValueError, match="there are"):
+        command.choose_arms("kpa", have, False)
+
+
+def test_report_draws_writes_and_keeps_other_shapes(tmp_path, capsys):
+    evidence = tmp_path / "scaling.json"
+    evidence.write_text(json.dumps({"command": "make compare", "shapes": {"ramp": {}}}))
+    found = {arm: make_recording(arm, slow_for=20.0) for arm in (CPU_HPA, IN_FLIGHT_HPA)}
+    found[OURS] = make_recording(OURS, slow_for=0.5)
+    code = command.report(found, SETTINGS, tmp_path, evidence)
+    assert code == 0
+    document = json.loads(evidence.read_text())
+    assert set(document["shapes"]) == {"ramp", "step"}
+    assert document["shapes"]["step"]["arms"][OURS]["over_slo"] == 25
+    assert "PASS" in capsys.readouterr().out
+    assert "<svg" in (tmp_path / "report.html").read_text()
+
+
+def test_page_is_whole_without_an_arm():
+    page = render_page({}, {}, [], Verdict.UNKNOWN, SETTINGS)
+    assert "nothing to draw" in page
+
+
+def test_images_of_merges_values(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text('images: {drills: {repository: d, tag: "1"}, envoy: {repository: e, tag: x}}')
+    second.write_text('images: {registry: r.example, drills: {tag: "2"}}')
+    images, policy = images_of([str(first), str(second)], ("drills", "envoy"))
+    assert images == {"drills": "r.example/d:2", "envoy": "r.example/e:x"}
+    assert policy == "IfNotPresent"
+    with pytest.raises(SetupError, match=r"images\.drills"):
+        images_of([str(second)], ("drills",))

@@ -1,0 +1,198 @@
+"""The rig of a comparison: the arms' manifests, the adapter's answers, the pace."""
+
+import json
+
+import pytest
+
+from hailstorm_drills.comparison import adapter
+from hailstorm_drills.comparison.arms import (
+    crd_knows_spares,
+    make_arm,
+    spares_missing,
+    waiting_for,
+)
+from hailstorm_drills.comparison.envoy import envoy_config
+from hailstorm_drills.comparison.manifests import load_pod, rig
+from hailstorm_drills.comparison.settings import (
+    CPU_HPA,
+    IN_FLIGHT_HPA,
+    OURS,
+    SHAPES,
+    Settings,
+)
+from hailstorm_loadtests import unary
+from hailstorm_loadtests.pacing import arrivals, parse_pace, planned_rates
+from hailstorm_loadtests.shapes import ShapeError
+from hailstorm_operator.specs import parse_scaler_spec
+
+SETTINGS = Settings()
+IMAGES = {"drills": "d:1", "envoy": "e:1"}
+
+
+def arm(name, *, knows_spares=True):
+    return make_arm(name, SETTINGS, "d:1", "Never", knows_spares=knows_spares)
+
+
+def test_every_arm_plans_for_the_same_load_a_pod():
+    cpu = arm(CPU_HPA).manifests[-1]["spec"]["metrics"][0]["resource"]["target"]
+    in_flight = arm(IN_FLIGHT_HPA).manifests[-1]["spec"]["metrics"][0]["external"]["target"]
+    ours = parse_scaler_spec(arm(OURS).manifests[-1]["spec"])
+    assert cpu["averageValue"] == "120m"
+    planned = float(in_flight["averageValue"].removesuffix("m")) / 1000
+    assert ours.in_flight_per_pod == pytest.approx(planned, rel=0.01)
+    # 120m of CPU at 2.6 ms a call are 46 calls/s, which take 52.6 ms each.
+    assert planned == pytest.approx(46.15 * 0.0526, rel=0.01)
+
+
+def test_our_arm_has_spares_only_where_the_kind_knows_them():
+    assert arm(OURS).manifests[-1]["spec"]["spares"] == {"count": 4}
+    assert "spares" not in arm(OURS, knows_spares=False).manifests[-1]["spec"]
+
+
+def crd(**spec):
+    schema = {"properties": {"spec": {"properties": spec}}}
+    version = {"name": "v1alpha1", "schema": {"openAPIV3Schema": schema}}
+    return {"spec": {"versions": [version]}}
+
+
+def test_crd_knows_spares():
+    assert not crd_knows_spares(crd())
+    assert crd_knows_spares(crd(spares={"properties": {"count": {}}}))
+
+
+def test_a_scaler_is_waited_for_until_it_sees_its_signal():
+    def body(kind, conditions, **status):
+        listed = [{"type": t, "status": s} for t, s in conditions.items()]
+        return {"kind": kind, "status": {"conditions": listed, **status}}
+
+    good = {"AbleToScale": "True", "ScalingActive": "True"}
+    hpa = "HorizontalPodAutoscaler"
+    assert waiting_for(body(hpa, good, currentMetrics=[{}])) is None
+    assert waiting_for(body(hpa, good)) == "no metric yet"
+    assert "ScalingActive" in waiting_for(body(hpa, {**good, "ScalingActive": "False"}))
+    assert "Active" in waiting_for(body("ServiceScaler", {}))
+    ours = {"Active": "True", "SignalFresh": "True"}
+    assert waiting_for(body("ServiceScaler", ours)) is None
+
+
+def test_spares_are_waited_for():
+    def deployment(ready):
+        return {"metadata": {"name": "target-spare"}, "status": {"readyReplicas": ready}}
+
+    assert "no Deployment" in spares_missing([], 4)
+    assert spares_missing([deployment(3)], 4) == "3 of 4 spares are ready"
+    assert spares_missing([deployment(4)], 4) is None
+
+
+def test_every_pod_satisfies_the_restricted_standard():
+    found = [*rig(SETTINGS, IMAGES, "Never"), *arm(IN_FLIGHT_HPA).manifests]
+    specs = [o["spec"]["template"]["spec"] for o in found if o["kind"] == "Deployment"]
+    specs.append(load_pod(SETTINGS, "d:1", "Never")["spec"])
+    assert len(specs) == 4
+    for spec in specs:
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["automountServiceAccountToken"] is False
+        for container in spec["containers"]:
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+def test_envoy_config_is_json():
+    assert json.loads(json.dumps(envoy_config()))["static_resources"]["clusters"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_load_understands_the_pace_of_every_shape(shape):
+    settings = Settings(shape=shape, hold_seconds=30)
+    words = load_pod(settings, "d:1", "Never")["spec"]["containers"][0]["args"]
+    options = unary.make_parser().parse_args(["open", *words])
+    assert unary.problems(options) is None
+    rates = planned_rates(parse_pace(settings.pace), settings.base_rate, settings.seconds)
+    assert len(rates) == settings.seconds
+    assert max(rates) == pytest.approx(300, rel=0.05)
+
+
+def test_the_same_seed_gives_the_same_arrivals():
+    shape = parse_pace("step:5:5")
+    first, second = (arrivals(shape, 60, 10, seed=3) for _ in range(2))
+    assert first == second != arrivals(shape, 60, 10, seed=4)
+    assert sum(due < 5 for due in first) == pytest.approx(300, rel=0.3)
+    assert sum(due >= 5 for due in first) == pytest.approx(1500, rel=0.3)
+
+
+def test_pace_refuses_what_it_does_not_know():
+    for words in ("day:ten:5", "day:0:5", "sawtooth:10:1:5:0", "hills"):
+        with pytest.raises(ShapeError):
+            parse_pace(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["open", "--method", "Do", "--rate", "1", "--seconds", "1", "--seed", "1"], "method"),
+        (
+            ["open", "--method", "/a/b", "--rate", "1", "--seconds", "9999", "--seed", "1"],
+            "seconds",
+        ),
+        (["open", "--method", "/a/b", "--rate", "1e9", "--seconds", "1", "--seed", "1"], "calls/s"),
+        (["levels", "--method", "/a/b", "--levels", "0,1"], "levels"),
+        (["levels", "--method", "/a/b", "--levels", "1", "--level-seconds", "999"], "level lasts"),
+    ],
+)
+def test_load_refuses_what_is_unbounded(words, told):
+    options = unary.make_parser().parse_args([*words, "--target", "127.0.0.1:1"])
+    assert told in unary.problems(options)
+
+
+def test_load_goes_to_no_public_address(capsys):
+    words = ["levels", "--method", "/a/b", "--levels", "1", "--target", "example.com:443"]
+    assert unary.main(words) == unary.EX_USAGE
+    assert "refused" in capsys.readouterr().err
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_adapter_never_takes_silence_for_zero():
+    clock, answers = Clock(), [7.0]
+
+    def read():
+        if not answers:
+            raise OSError("refused")
+        return answers.pop()
+
+    signal = adapter.Signal(read, clock)
+    path = f"/apis/{adapter.GROUP_VERSION}/namespaces/x/{adapter.METRIC}?labelSelector=a"
+    assert adapter.answer(path, signal, {})[0] == 503
+    signal.poll()
+    status, body = adapter.answer(path, signal, {"cluster": "target"})
+    assert status == 200
+    assert body["items"][0]["value"] == "7000m"
+    assert body["items"][0]["timestamp"] == "1970-01-01T00:01:40Z"
+    clock.now += 1.9
+    signal.poll()
+    assert adapter.answer(path, signal, {})[0] == 200
+    clock.now += 0.2
+    assert adapter.answer(path, signal, {})[0] == 503
+
+
+def test_adapter_answers_discovery_and_nothing_else():
+    signal = adapter.Signal(lambda: 0.0)
+    status, body = adapter.answer(f"/apis/{adapter.GROUP_VERSION}", signal, {})
+    assert (status, body["kind"]) == (200, "APIResourceList")
+    assert adapter.answer("/apis", signal, {})[0] == 200
+    assert adapter.answer(f"/apis/{adapter.GROUP}", signal, {})[0] == 200
+    assert adapter.answer("/healthz", signal, {})[0] == 404
+    other = f"/apis/{adapter.GROUP_VERSION}/namespaces/x/cpu"
+    assert adapter.answer(other, signal, {})[0] == 404
+
+
+def test_adapter_reads_one_figure_and_misses_it_loudly():
+    text = "cluster.target.upstream_rq_active: 12\n"
+    assert adapter.parse_active(text, "target") == 12
+    with pytest.raises(ValueError, match="upstream_rq_active"):
+        adapter.parse_active(text, "other")

@@ -1,0 +1,92 @@
+"""Refused calls as demand: rates from counters, and the service time that goes with them."""
+
+import pytest
+
+from hailstorm_operator.edge_stats import EdgeStats
+from hailstorm_operator.shedding import Shedding
+
+
+def run(
+    shedding: Shedding, *, start: int, seconds: int, per_second: float, shed: float, **stats: float
+) -> None:
+    """An Envoy that answers and refuses so many calls a second, asked twice a second."""
+    for half in range(start * 2, (start + seconds) * 2 + 1):
+        at = half / 2
+        shedding.add(
+            at,
+            {
+                "a": EdgeStats(
+                    stats.get("active", 5.0),
+                    per_second * at,
+                    shed * (at - start) + stats.get("before", 0.0),
+                    stats.get("median_ms"),
+                )
+            },
+        )
+
+
+def test_nothing_is_known_before_two_looks() -> None:
+    shedding = Shedding(2.0)
+    assert (shedding.per_second(), shedding.service_seconds()) == (0.0, 0.0)
+    shedding.add(0.0, {"a": EdgeStats(5.0, 100.0, 50.0, 20.0)})
+    assert shedding.per_second() == 0.0
+
+
+def test_refused_calls_are_a_rate_over_the_fast_window() -> None:
+    shedding = Shedding(2.0)
+    run(shedding, start=0, seconds=10, per_second=100, shed=0)
+    run(shedding, start=10, seconds=4, per_second=100, shed=40)
+    assert shedding.per_second() == pytest.approx(40)
+
+
+def test_service_time_is_the_median_of_quiet_times_and_stays_while_calls_are_refused() -> None:
+    shedding = Shedding(2.0)
+    run(shedding, start=0, seconds=10, per_second=100, shed=5, median_ms=25.0)
+    run(shedding, start=10, seconds=9, per_second=100, shed=60, median_ms=2.0, before=50)
+    assert shedding.service_seconds() == pytest.approx(0.025)
+
+
+def test_median_of_the_first_quiet_seconds_still_has_refusals_in_it() -> None:
+    shedding = Shedding(2.0)
+    run(shedding, start=0, seconds=10, per_second=100, shed=5, median_ms=25.0)
+    run(shedding, start=10, seconds=5, per_second=100, shed=60, median_ms=2.0, before=50)
+    run(shedding, start=16, seconds=8, per_second=100, shed=0, median_ms=3.0, before=350)
+    assert shedding.service_seconds() == pytest.approx(0.025)
+    run(shedding, start=25, seconds=8, per_second=100, shed=0, median_ms=30.0, before=350)
+    assert shedding.service_seconds() == pytest.approx(0.03)
+
+
+def test_service_time_is_littles_law_before_a_quiet_moment() -> None:
+    shedding = Shedding(2.0)
+    run(shedding, start=0, seconds=9, per_second=100, shed=60, median_ms=2.0, active=8.0)
+    # 8 in flight, 40 answered a second.
+    assert shedding.service_seconds() == pytest.approx(0.2)
+
+
+def test_everything_refused_leaves_no_service_time_to_guess() -> None:
+    shedding = Shedding(2.0)
+    run(shedding, start=0, seconds=4, per_second=50, shed=50)
+    assert shedding.service_seconds() == 0.0
+
+
+def test_counter_that_fell_counts_from_zero() -> None:
+    shedding = Shedding(2.0)
+    shedding.add(0.0, {"a": EdgeStats(5.0, 1000.0, 500.0)})
+    shedding.add(1.0, {"a": EdgeStats(5.0, 10.0, 6.0)})
+    assert shedding.per_second() == 6.0
+
+
+def test_envoy_that_is_forgotten_starts_anew() -> None:
+    shedding = Shedding(2.0)
+    shedding.add(0.0, {"a": EdgeStats(5.0, 0.0, 0.0)})
+    shedding.forget({"a", "never there"})
+    shedding.add(1.0, {"a": EdgeStats(5.0, 900.0, 900.0)})
+    assert shedding.per_second() == 0.0
+
+
+def test_silent_envoy_brings_its_refusals_when_it_answers_again() -> None:
+    shedding = Shedding(2.0)
+    shedding.add(0.0, {"a": EdgeStats(5.0, 0.0, 0.0)})
+    shedding.add(1.0, {})
+    shedding.add(2.0, {"a": EdgeStats(5.0, 0.0, 8.0)})
+    assert shedding.per_second() == 4.0
