@@ -102,7 +102,9 @@ class WarmSpares:
     @property
     def is_wanted(self) -> bool:
         """Whether there is anything to do: spares asked for, or left over from before."""
-        return self._spec.spares.count > 0 or self._key in self._inventory.deployments
+        if self._spec.spares.count > 0:
+            return True
+        return self._key in self._inventory.deployments and not self._pool.is_foreign
 
     @property
     def in_service(self) -> int:
@@ -160,7 +162,7 @@ class WarmSpares:
 
     def describe(self) -> tuple[dict[str, Any] | None, list[Condition]]:
         """The status block (None where there never were spares) and its condition."""
-        if not self.is_wanted and not self._was_told:
+        if self._spec.spares.count == 0 and not self._was_told:
             return None, []
         self._was_told = True
         return spare_status.describe(
@@ -185,7 +187,12 @@ class WarmSpares:
         ]
 
     def _pods(self) -> list[PodView]:
-        return [pod for pod in self._inventory.pods.of(self._key) if not pod.leaving]
+        target = self._spec.target.name
+        return [
+            pod
+            for pod in self._inventory.pods.of(self._key)
+            if not pod.leaving and pod.labels.get(api.SPARE_OF_LABEL) == target
+        ]
 
     def _keep_pool(self, round_: Round) -> None:
         """Look after the pool in a task of its own when something has changed, and now and then."""

@@ -286,7 +286,7 @@ class Place:
 
 
 @pytest.fixture
-def place(operator: Cluster) -> Iterator[Place]:
+def place(operator: Cluster, kept_records: list[dict[str, Any]]) -> Iterator[Place]:
     """A fresh namespace; deleted afterwards without waiting for it."""
     namespace = f"operator-{uuid.uuid4().hex[:8]}"
     operator.make_namespace(namespace)
@@ -297,6 +297,7 @@ def place(operator: Cluster) -> Iterator[Place]:
     # The operator's own image: it is on the nodes, and has sh and python3.
     image = json.loads(images.stdout)["images"]["operator"]
     yield Place(operator, namespace, f"{image['repository']}:{image['tag']}")
+    kept_records += operator.get("rolloutrecords", "--namespace", namespace)["items"]
     operator.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
