@@ -5,8 +5,8 @@ from hailstorm_operator.inventory import DeploymentView
 from hailstorm_operator.scaling import Decision, pods_for
 from hailstorm_operator.scaling_inputs import Demand, Rules
 from hailstorm_operator.signals import Reading
+from hailstorm_operator.spares import Round
 from hailstorm_operator.specs import ScalerSpec
-from hailstorm_operator.warm_spares import Round
 from hailstorm_operator.windows import SignalWindows
 
 

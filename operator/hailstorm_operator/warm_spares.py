@@ -12,20 +12,21 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from hailstorm_operator import api, metrics, spare_status
 from hailstorm_operator.cluster import Cluster, ClusterError
 from hailstorm_operator.conditions import Condition
-from hailstorm_operator.inventory import DeploymentView, Inventory
+from hailstorm_operator.inventory import Inventory
 from hailstorm_operator.pod_views import PodView
 from hailstorm_operator.selectors import matches
 from hailstorm_operator.shrinking import Loads
 from hailstorm_operator.spare_pool import PoolFacts, SparePool, refused
 from hailstorm_operator.spare_template import spare_name
 from hailstorm_operator.spares import (
+    Round,
     Spare,
     SpareDecision,
     SpareInputs,
@@ -45,25 +46,6 @@ RETRY_SECONDS: Final = 2.0
 PROBLEM_SECONDS: Final = 5.0
 
 Post = Callable[..., Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Round:
-    """
-    What one turn of the scaler knows. Times are epoch seconds.
-
-    `wanted` pods are asked for by the demand, None without a signal; `desired` were
-    decided; `is_judged` says that a RolloutPolicy still looks at the target.
-    """
-
-    now: float
-    view: DeploymentView
-    wanted: int | None
-    desired: int
-    is_signal_whole: bool
-    is_panicking: bool
-    is_conflicted: bool
-    is_judged: bool
 
 
 class WarmSpares:

@@ -7,7 +7,7 @@ from hailstorm_operator.inventory import view_deployment
 from hailstorm_operator.scaler_rules import round_of
 from hailstorm_operator.scaling import Decision, decide_scale
 from hailstorm_operator.scaling_inputs import Capacity, Demand, Inputs, Memory, Rules
-from hailstorm_operator.warm_spares import Round
+from hailstorm_operator.spares import Round
 from unit.operator.objects import deployment
 
 RULES = Rules(1, 4, 5.0, 0.1, 4, 30.0, 30.0, startup_seconds=10.0)

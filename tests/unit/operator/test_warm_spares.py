@@ -7,9 +7,9 @@ import pytest
 from eventually import eventually
 from hailstorm_operator import api, warm_spares
 from hailstorm_operator.selectors import matches
-from hailstorm_operator.spares import SETTLE_SECONDS
+from hailstorm_operator.spares import SETTLE_SECONDS, Round
 from hailstorm_operator.specs import parse_scaler_spec
-from hailstorm_operator.warm_spares import Round, WarmSpares
+from hailstorm_operator.warm_spares import WarmSpares
 from unit.operator.objects import deployment
 from unit.operator.spare_place import SCALER, Place
 
