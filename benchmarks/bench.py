@@ -2,8 +2,9 @@
 All benchmarks of the core, one after the other, as one table and one file.
 
 Each is a program of its own, so that one that fails hides nothing of the
-others. Exit code 0: every figure is what was asked for; 1: one is not; 2: one
-could not be had, which is not a pass.
+others. The last line says PASS, FAIL or UNKNOWN, and the exit code with it. 0:
+every figure is what was asked for; 1: one is not; 2: one could not be had, which
+is not a pass. `make` makes 2 of both, so read the line.
 """
 
 import argparse
@@ -18,8 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hailstorm_benchmarks.documents import figures_of
-from hailstorm_benchmarks.figures import EXIT_CODES, Figure, Verdict, table, worst
-from hailstorm_benchmarks.report import ROOT, machine, say
+from hailstorm_benchmarks.figures import Figure, worst
+from hailstorm_benchmarks.report import ROOT, conclude, machine, say
 
 FOLDER: Final = Path(__file__).parent
 # In this order, so that the machine is as quiet as can be for those that count calls.
@@ -109,10 +110,7 @@ def main() -> int:
             }
             verdict = worst(figure.verdict for figure in own)
             say(f". {name}: {verdict} ({seconds:.0f} s)")
-    print(table(figures), flush=True)
     verdict = worst(figure.verdict for figure in figures)
-    for judged in Verdict:
-        print(f"{judged}: {sum(figure.verdict is judged for figure in figures)}")
     if options.output:
         summary = {
             "command": "make bench",
@@ -126,7 +124,7 @@ def main() -> int:
         }
         options.output.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         say(f"figures: {options.output}")
-    return EXIT_CODES[verdict]
+    return conclude(figures)
 
 
 if __name__ == "__main__":

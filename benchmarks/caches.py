@@ -4,7 +4,7 @@ Whether caches pay: what CreateTrip and GetTrip cost with them and without.
 Starts a Postgres of its own with fsync on and a million riders, and counts CPU
 seconds of Postgres and of this process, which mean the same on a busy machine.
 
-    PYTHONPATH=services:tests python benchmarks/caches.py [--output FILE]
+    python benchmarks/caches.py [--output FILE]
 """
 
 import argparse
@@ -30,9 +30,12 @@ from hailstorm.trip.repository.database import Database
 from hailstorm.trip.repository.migrate import migrate
 from hailstorm.trip.settings import CacheSettings
 from hailstorm.trip.trips import Place
-from integration.stores import PostgresServer
-from outbox import SHIPPED, store_cpu_seconds
-from trip_calls import postgres_settings, trip_settings
+from hailstorm_benchmarks.cpu import tree_cpu_seconds
+from hailstorm_benchmarks.documents import figures_of
+from hailstorm_benchmarks.postgres import settings_of
+from hailstorm_benchmarks.report import conclude
+from hailstorm_platform.store_processes import PostgresServer
+from outbox import SHIPPED
 
 CALLERS: Final = 8
 HERE: Final = Place(40.7, -74.0)
@@ -66,12 +69,12 @@ async def measure_calls(
         for number in numbers:
             await body(number)
 
-    store, here, began = store_cpu_seconds(server), time.process_time(), time.monotonic()
+    store, here, began = tree_cpu_seconds(server.pid), time.process_time(), time.monotonic()
     await asyncio.gather(*(caller() for _ in range(CALLERS)))
     took = time.monotonic() - began
     return {
         "calls": calls,
-        "store_cpu_us": round((store_cpu_seconds(server) - store) / calls * 1e6),
+        "store_cpu_us": round((tree_cpu_seconds(server.pid) - store) / calls * 1e6),
         "process_cpu_us": round((time.process_time() - here) / calls * 1e6),
         "milliseconds": round(took * CALLERS / calls * 1e3, 2),
     }
@@ -158,13 +161,11 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         await maintenance.execute("CREATE DATABASE cached")
         await maintenance.close()
         address = server.database("cached")
-        await migrate(postgres_settings(address), clock)
+        await migrate(settings_of(address), clock)
         sql = await asyncpg.connect(address.dsn)
         await sql.execute(FILL.format(riders=arguments.riders))
         await sql.execute("VACUUM ANALYZE")
-        database = Database(postgres_settings(address), clock, CollectorRegistry())
-        await database.open()
-        settings = trip_settings(address)
+        database = Database(settings_of(address), clock, CollectorRegistry())
         chance = random.Random(1)
         names = (f"trip-new-{number}" for number in range(10**9))
 
@@ -191,7 +192,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             await profiles.rider(database, "city-1", rider_id)
             await create(rider_id)
 
-        cached = Eligibility(database, settings.cache, clock, CacheMetrics(CollectorRegistry()))
+        cached = Eligibility(database, CacheSettings(), clock, CacheMetrics(CollectorRegistry()))
 
         async def always_new(number: int) -> None:
             rider_id = f"rider-{(number * 7919) % arguments.riders + 1}"
@@ -241,7 +242,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         server.remove()
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--riders", type=int, default=1_000_000)
     parser.add_argument("--calls", type=int, default=5000)
@@ -254,11 +255,12 @@ def main() -> None:
     print("bytes of an entry:", entry, flush=True)
     result = asyncio.run(measure(arguments))
     result["bytes_of_an_entry"] = entry
-    result["command"] = "PYTHONPATH=services:tests python benchmarks/caches.py"
+    result["command"] = "python benchmarks/caches.py"
     result["machine"] = {"cores": os.cpu_count(), "load_1min": os.getloadavg()[0]}
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return conclude(figures_of("caches", result, 0))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -41,6 +41,8 @@ from hailstorm.dispatch.matching import (
 from hailstorm.dispatch.settings import DispatchSettings
 from hailstorm.dispatch.windows import ArrivalRate, decide_window
 from hailstorm.runtime.settings import read_settings
+from hailstorm_benchmarks.documents import figures_of
+from hailstorm_benchmarks.report import conclude
 from hailstorm_loadtests.arrivals import make_schedule, stream
 from hailstorm_loadtests.city import CAR_SPEED_M_PER_S, Place, draw_drift, move, read_pickups
 from hailstorm_loadtests.profile import Profile
@@ -357,20 +359,20 @@ def main() -> int:
                 flush=True,
             )
     print(f"took {time.monotonic() - began:.0f} s")
+    document = {
+        "command": "python " + " ".join(sys.argv),
+        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": {"cores": os.cpu_count()},
+        "drivers": arguments.drivers,
+        "minutes": arguments.minutes,
+        "seeds": arguments.seeds,
+        "mean_ride_s": mean_ride,
+        "patience_s": PATIENCE_SECONDS,
+        "rows": rows,
+    }
     if arguments.output:
-        figures = {
-            "command": "python " + " ".join(sys.argv),
-            "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "machine": {"cores": os.cpu_count()},
-            "drivers": arguments.drivers,
-            "minutes": arguments.minutes,
-            "seeds": arguments.seeds,
-            "mean_ride_s": mean_ride,
-            "patience_s": PATIENCE_SECONDS,
-            "rows": rows,
-        }
-        arguments.output.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return 0
+        arguments.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return conclude(figures_of("matching", document, 0))
 
 
 if __name__ == "__main__":

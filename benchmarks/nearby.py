@@ -23,7 +23,8 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from hailstorm.location.geometry import cell_at
-from hailstorm.location.index import DriverIndex, Entry, build_index
+from hailstorm.location.index import Change, DriverIndex, Entry, build_index
+from hailstorm.location.index import Search as Wanted
 from hailstorm.location.positions import Availability, Fix
 from hailstorm.location.records import encode_member
 from hailstorm.location.settings import IndexKind, PositionSettings, RedisSettings
@@ -91,8 +92,8 @@ async def load(index: DriverIndex, store: Store, scene: Scene) -> None:
         entry = Entry(cell_at(each.latitude, each.longitude), encode_member(fix))
         entries.append((entry, fix))
     for start in range(0, len(entries), LOAD_BATCH):
-        changes = index.update(scene.city_id, [], entries[start : start + LOAD_BATCH], now_ms)
-        await store.write(changes)
+        change = Change(scene.city_id, [], entries[start : start + LOAD_BATCH], now_ms)
+        await store.write(index.update(change))
 
 
 async def rate(search: Search, scene: Scene, count: int, seed: int) -> float:
@@ -115,7 +116,7 @@ def in_process(index: DriverIndex, radius_m: int = RADIUS_M) -> Search:
 
     async def search(city_id: str, point: Point) -> int:
         now_ms = int(time.time() * 1000)
-        return len(await index.search(city_id, *point, WANTED, radius_m, now_ms))
+        return len(await index.search(Wanted(city_id, *point, WANTED, radius_m, now_ms)))
 
     return search
 

@@ -5,12 +5,11 @@ Starts a Postgres of its own, with the chart's settings and fsync on. CPU second
 are counted by process, so that they mean the same on a machine that does other
 things besides; seconds by the clock do not, and are printed to show by how much.
 
-    PYTHONPATH=services:tests python benchmarks/outbox.py [--output FILE]
+    python benchmarks/outbox.py [--output FILE]
 """
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -33,14 +32,17 @@ from hailstorm.trip.repository import records
 from hailstorm.trip.repository.migrate import migrate
 from hailstorm.trip.repository.outbox import Event
 from hailstorm.trip.repository.session import Session, Transaction
+from hailstorm.trip.settings import TripsSettings
 from hailstorm.trip.states import FINAL
-from integration.stores import Database, PostgresServer, _postgres_program
-from trip_calls import postgres_settings, trip_settings
+from hailstorm_benchmarks.cpu import cpu_seconds, tree_cpu_seconds
+from hailstorm_benchmarks.documents import figures_of
+from hailstorm_benchmarks.postgres import settings_of
+from hailstorm_benchmarks.report import conclude
+from hailstorm_platform.store_processes import Database, PostgresServer, postgres_program
 
 BATCHES: Final = (10, 50, 100, 200, 500, 1000)
 SHIPPED: Final = {"fsync": "on", "shared_buffers": "128MB", "max_wal_size": "512MB", "jit": "off",
                   "max_parallel_workers_per_gather": "0"}  # fmt: skip
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 # Trips of an hour, six versions each, all unpublished.
 FILL: Final = """
@@ -114,26 +116,6 @@ class RowByRow:
         await transaction._connection.executemany(ROW_BY_ROW, made)
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def store_cpu_seconds(server: PostgresServer) -> float:
-    """The same of a whole Postgres, with the backends that have ended."""
-    assert server._process is not None, "it was started"
-    postmaster = server._process.pid
-    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-    total = 0.0
-    for child in children:
-        # One that ends meanwhile is among the ended, which are read last.
-        with contextlib.suppress(FileNotFoundError):
-            total += cpu_seconds(int(child))
-    fields = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()
-    return total + (int(fields[13]) + int(fields[14])) / TICKS
-
-
 async def copy_of(server: PostgresServer, name: str) -> Database:
     """A fresh copy of the filled database."""
     connection = await asyncpg.connect(server.maintenance.dsn)
@@ -149,9 +131,9 @@ async def drain(
 ) -> dict[str, Any]:
     """Publish everything in a fresh copy, without rests."""
     database = await copy_of(server, "drained")
-    settings = trip_settings(database, relay_batch=batch)
-    session = Session(settings.postgres)
-    relay = Relay(session, sinks, flags, SystemClock(), CollectorRegistry(), settings.trip)
+    session = Session(settings_of(database))
+    settings = TripsSettings(relay_batch=batch)
+    relay = Relay(session, sinks, flags, SystemClock(), CollectorRegistry(), settings)
     async with session.transaction() as transaction:
         ((pid,),) = await transaction.fetch("SELECT pg_backend_pid()")
     events, batches = 0, []
@@ -187,7 +169,7 @@ def pgbench(database: Database, seconds: int) -> dict[str, float]:
             script.write(MOVE.format(move=move, state=state, before=before, to=to))
         script.flush()
         found = subprocess.run(
-            [_postgres_program("pgbench"), "-n", "-M", "prepared", "-c", "8", "-T", str(seconds),
+            [postgres_program("pgbench"), "-n", "-M", "prepared", "-c", "8", "-T", str(seconds),
              "-f", script.name, "-h", database.host, "-p", str(database.port), "-U", database.user,
              database.database],
             env={**os.environ, "PGPASSWORD": database.password}, check=True, capture_output=True,
@@ -201,22 +183,23 @@ def pgbench(database: Database, seconds: int) -> dict[str, float]:
 async def beside_calls(server: PostgresServer, relays: int, batch: int, seconds: int) -> Any:
     """The calls' rate with so many relays beside them."""
     database = await copy_of(server, "beside")
-    settings = trip_settings(database, relay_batch=batch)
+    settings = TripsSettings(relay_batch=batch)
     connection = await asyncpg.connect(database.dsn)
     await connection.execute("UPDATE trip_events SET published_at = now()")
     await connection.execute("VACUUM ANALYZE")
     registry = CollectorRegistry()
     tasks = [
         asyncio.create_task(
-            Relay(Session(settings.postgres), [History(registry)] if n == 0 else [], FixedFlags(),
-                  SystemClock(), registry if n == 0 else CollectorRegistry(), settings.trip).run()
+            Relay(Session(settings_of(database)), [History(registry)] if n == 0 else [],
+                  FixedFlags(), SystemClock(), registry if n == 0 else CollectorRegistry(),
+                  settings).run()
         )
         for n in range(relays)
     ]  # fmt: skip
     figures: dict[str, Any] = {"relays": relays, "batch": batch}
-    store = store_cpu_seconds(server)
+    store = tree_cpu_seconds(server.pid)
     figures |= await asyncio.to_thread(pgbench, database, seconds)
-    store = store_cpu_seconds(server) - store
+    store = tree_cpu_seconds(server.pid) - store
     figures["transitions_per_second"] = round(figures["lives_per_second"] * TRANSITIONS_OF_LIFE)
     figures["store_cpu_us_per_life"] = round(store / seconds / figures["lives_per_second"] * 1e6)
     figures["left_unpublished"] = await connection.fetchval(
@@ -237,7 +220,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         await maintenance.execute("CREATE DATABASE filled")
         await maintenance.close()
         filled = server.database("filled")
-        await migrate(postgres_settings(filled), SystemClock())
+        await migrate(settings_of(filled), SystemClock())
         connection = await asyncpg.connect(filled.dsn)
         await connection.execute(FILL.format(trips=arguments.trips))
         await connection.execute("VACUUM ANALYZE")
@@ -269,7 +252,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         server.remove()
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trips", type=int, default=20_000)
     parser.add_argument("--batch", type=int, default=100)
@@ -280,11 +263,12 @@ def main() -> None:
     # Ended from outside, it takes its Postgres along.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     result = asyncio.run(measure(arguments))
-    result["command"] = "PYTHONPATH=services:tests python benchmarks/outbox.py"
+    result["command"] = "python benchmarks/outbox.py"
     result["machine"] = {"cores": os.cpu_count(), "load_1min": os.getloadavg()[0]}
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return conclude(figures_of("outbox", result, 0))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -77,9 +77,14 @@ def offer(target: str, rate: float, seconds: float, seed: int) -> Step:
     return step
 
 
-def measure(target: str, runs: int, seconds: float) -> list[Figure]:
-    """Find the knee, then go below and beyond it in turn. Raises NoKneeError, LoadError."""
-    knee = find_knee(lambda rate: offer(target, rate, seconds, seed=1), FIRST_RATE, MOST_RATE)
+def measure(target: str, runs: int, seconds: float, knee: float | None) -> list[Figure]:
+    """
+    Find the knee, if it is not given, then go below and beyond it in turn.
+
+    Raises NoKneeError, LoadError.
+    """
+    if knee is None:
+        knee = find_knee(lambda rate: offer(target, rate, seconds, seed=1), FIRST_RATE, MOST_RATE)
     say(f"knee: {knee:.1f} riders/s")
     below, at, beyond = [], [], []
     for turn in range(runs):
@@ -124,13 +129,16 @@ def is_listening(target: str) -> bool:
 def main() -> int:
     parser = arguments(__doc__)
     parser.add_argument("--target", default=EDGE, help=f"host:port of the edge ({EDGE})")
+    parser.add_argument("--knee", type=float, help="riders a second; found when left out")
+    parser.add_argument("--seconds", type=float, help="of each step")
     options = parser.parse_args()
+    seconds = options.seconds or (8.0 if options.quick else 30.0)
     runs = options.runs or (1 if options.quick else 3)
     try:
         if not is_listening(options.target):
             raise LoadError(f"nobody listens on {options.target}; `make demo` brings it up")
-        figures = measure(options.target, runs, 8.0 if options.quick else 30.0)
-    except (LoadError, NoKneeError, HistoryError, subprocess.TimeoutExpired) as error:
+        figures = measure(options.target, runs, seconds, options.knee)
+    except (LoadError, NoKneeError, HistoryError, ValueError, subprocess.TimeoutExpired) as error:
         why = " ".join(str(error).split())
         figures = [
             unknown("RequestTrip p99 at half the knee", why),

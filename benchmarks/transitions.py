@@ -181,7 +181,6 @@ async def run_transitions(database: Database, per_client: int) -> float:
     """`Transitions` in this process."""
     clock, registry = SystemClock(), CollectorRegistry()
     pool = Pool(settings_of(database, pool_max=CONNECTIONS), clock, registry)
-    await pool.open()
     transitions = Transitions(pool, clock, registry, encode_answer)
 
     async def drive(trip_id: str) -> None:

@@ -1,7 +1,7 @@
 """
 What a benchmark wrote, as figures: its own, or those of benchmarks with a format of their own.
 
-`matching` and `overload` are studies whose documents hold much more than what
+`caches`, `matching`, `outbox` and `overload` are studies whose documents hold much more than what
 was asked; here it is read how they stand to it. A document of another form
 gives one figure without a value, which is UNKNOWN: nothing passes unread.
 """
@@ -15,6 +15,8 @@ from hailstorm_benchmarks.figures import Asked, Figure, Spread
 GOODPUT_ASKED: Final = Asked(0.9)
 # Lower than nearest-first, by however little.
 BETTER: Final = Asked(1.0, is_floor=False)
+# TripsSettings.relay_milliseconds twice: a look, and the batch that it finds.
+BEHIND_ASKED: Final = Asked(1.0, is_floor=False)
 # From here on riders ask for more than the fleet can do.
 OVERLOAD: Final = 1.0
 
@@ -79,7 +81,40 @@ def _overload(document: Mapping[str, Any]) -> list[Figure]:
     ]
 
 
+def _outbox(document: Mapping[str, Any]) -> list[Figure]:
+    runs = [run for run in document["beside_calls"] if run["relays"] == 1]
+    if not runs:
+        raise ValueError("no run with one relay")
+    behind = [run["left_unpublished"] / run["transitions_per_second"] for run in runs]
+    return [
+        Figure(
+            name="how far one relay is behind pgbench's transitions",
+            unit="s",
+            measured=Spread(tuple(behind)),
+            asked=BEHIND_ASKED,
+        )
+    ]
+
+
+def _caches(document: Mapping[str, Any]) -> list[Figure]:
+    rounds = document["rounds"]
+    return [
+        Figure(
+            name=f"{words} CPU of a request with both caches",
+            unit="us",
+            measured=Spread(tuple(float(r["create_both_cached"][key]) for r in rounds)),
+            asked=BETTER,
+            asked_of_ratio=True,
+            rival_name="both read each time",
+            rival=Spread(tuple(float(r["create_both_read_each_time"][key]) for r in rounds)),
+        )
+        for key, words in (("store_cpu_us", "Postgres'"), ("process_cpu_us", "the process's"))
+    ]
+
+
 _READERS: Final[dict[str, Callable[[Mapping[str, Any]], list[Figure]]]] = {
+    "caches": _caches,
+    "outbox": _outbox,
     "matching": _matching,
     "overload": _overload,
 }

@@ -4,7 +4,7 @@ Figures with their spread, what was asked of them, and the verdict.
 A benchmark runs several times, its rival in turn with it, so that noise of the
 machine meets both; a single number is never shown. Judged is the median: of the
 measured values, or of the ratios to the rival of the same turn. What was not
-measured is UNKNOWN, and UNKNOWN is not held.
+measured is UNKNOWN, and UNKNOWN is no PASS.
 """
 
 import enum
@@ -18,13 +18,13 @@ from typing import Any, Final
 class Verdict(enum.StrEnum):
     """Whether a figure is what was asked for."""
 
-    HELD = "held"
-    MISSED = "missed"
-    UNKNOWN = "unknown"
+    PASS = "PASS"
+    FAIL = "FAIL"
+    UNKNOWN = "UNKNOWN"
 
 
 # Exit codes, as the drills use them.
-EXIT_CODES: Final = {Verdict.HELD: 0, Verdict.MISSED: 1, Verdict.UNKNOWN: 2}
+EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.UNKNOWN: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Asked:
         if spread is None or not spread.values or not all(map(math.isfinite, spread.values)):
             return Verdict.UNKNOWN
         holds = spread.median >= self.limit if self.is_floor else spread.median <= self.limit
-        return Verdict.HELD if holds else Verdict.MISSED
+        return Verdict.PASS if holds else Verdict.FAIL
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +145,9 @@ class Figure:
 
 
 def worst(verdicts: Iterable[Verdict | None]) -> Verdict:
-    """MISSED before UNKNOWN before HELD; UNKNOWN when nothing was judged."""
+    """FAIL before UNKNOWN before PASS; UNKNOWN when nothing was judged."""
     judged = {verdict for verdict in verdicts if verdict is not None}
-    for verdict in (Verdict.MISSED, Verdict.UNKNOWN, Verdict.HELD):
+    for verdict in (Verdict.FAIL, Verdict.UNKNOWN, Verdict.PASS):
         if verdict in judged:
             return verdict
     return Verdict.UNKNOWN
@@ -176,6 +176,32 @@ def table(figures: Sequence[Figure]) -> str:
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+def verdict_lines(figures: Sequence[Figure]) -> str:
+    """
+    What a program ends with: a line for each figure that is judged, and one for all.
+
+    Each says what was asked, what was measured, and the limit or rival of the same
+    turns. That nothing was judged is said too, as UNKNOWN.
+    """
+    lines = []
+    for figure in figures:
+        if figure.verdict is None:
+            continue
+        measured = "nothing" if figure.measured is None else _range(figure.measured)
+        parts = [f"asked {_asked(figure)}", f"measured {measured} {figure.unit}".rstrip()]
+        if figure.rival is not None:
+            parts.append(f"limit {figure.rival_name} {_range(figure.rival)}")
+        if figure.ratio is not None:
+            parts.append(f"ratio {_range(figure.ratio)}")
+        why = f" ({figure.why})" if figure.why else ""
+        lines.append(f"{figure.verdict:7} {figure.name}: {', '.join(parts)}{why}")
+    verdict = worst(figure.verdict for figure in figures)
+    counts = ", ".join(
+        f"{sum(figure.verdict is each for figure in figures)} {each}" for each in Verdict
+    )
+    return "\n".join([*lines, f"verdict {verdict} ({counts}; exit code {EXIT_CODES[verdict]})"])
 
 
 def _row(figure: Figure) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 """
-The end of every benchmark: the table on the terminal, the figures in a file.
+The end of every benchmark: table and verdicts on the terminal, the figures in a file.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from hailstorm_benchmarks.figures import EXIT_CODES, Figure, table, worst
+from hailstorm_benchmarks.figures import EXIT_CODES, Figure, table, verdict_lines, worst
 
 ROOT: Final = Path(__file__).parents[2]
 _PACKAGES: Final = ("asyncpg", "grpcio", "h3", "protobuf", "redis")
@@ -37,8 +37,7 @@ def say(text: str) -> None:
 
 
 def finish(name: str, figures: Sequence[Figure], output: Path | None) -> int:
-    """Print the table, write the file; the exit code is the worst verdict's."""
-    print(table(figures), flush=True)
+    """Print the table, write the file, and end as `conclude` does."""
     if output is not None:
         document = {
             "benchmark": name,
@@ -47,6 +46,13 @@ def finish(name: str, figures: Sequence[Figure], output: Path | None) -> int:
         }
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return conclude(figures)
+
+
+def conclude(figures: Sequence[Figure]) -> int:
+    """Print the table and a verdict for each figure; the exit code is the worst one's."""
+    print(table(figures))
+    print(verdict_lines(figures), flush=True)
     return EXIT_CODES[worst(figure.verdict for figure in figures)]
 
 

@@ -41,6 +41,14 @@ MIN_READY_ANNOTATION: Final = f"{GROUP}/min-ready-seconds"
 
 # On a ServiceScaler: how its targetInFlight was measured, and for which images.
 CALIBRATION_ANNOTATION: Final = f"{GROUP}/calibration"
+# On the Deployment and the pods of warm spares: whose they are. It selects them.
+SPARE_OF_LABEL: Final = f"{GROUP}/spare-of"
+# On each of those pods: digest of the template that it was made from.
+TEMPLATE_ANNOTATION: Final = f"{GROUP}/template"
+# On a pod that is to go when its Deployment shrinks; Kubernetes takes the lowest first.
+DELETION_COST_ANNOTATION: Final = "controller.kubernetes.io/pod-deletion-cost"
+# Lower than anybody's own, and told by it: a cost of another value is a user's.
+VICTIM_COST: Final = "-2000000000"
 
 # Kubernetes' own words that the operator reads.
 REVISION_ANNOTATION: Final = "deployment.kubernetes.io/revision"
@@ -110,6 +118,7 @@ CONDITION_PANICKING: Final = "Panicking"
 CONDITION_LIMITED: Final = "Limited"
 CONDITION_CONFLICT: Final = "Conflict"
 CONDITION_CALIBRATION: Final = "CalibrationStale"
+CONDITION_SPARES: Final = "SparesReady"
 
 # Condition types of a RolloutRecord.
 CONDITION_CLOSED: Final = "Closed"
@@ -139,6 +148,19 @@ REASON_IMAGE_CHANGED: Final = "ImageChanged"
 REASON_TARGET_CHANGED: Final = "TargetInFlightChanged"
 REASON_NOT_CALIBRATED: Final = "NotCalibrated"
 REASON_CALIBRATION_BROKEN: Final = "CalibrationUnreadable"
+REASON_SPARES_READY: Final = "SparesReady"
+REASON_SPARES_STARTING: Final = "SparesStarting"
+REASON_SPARES_SERVING: Final = "SparesInService"
+REASON_SPARES_IN: Final = "SparesLabelledIn"
+REASON_SPARES_OUT: Final = "SparesLabelledOut"
+REASON_SPARES_WAITING: Final = "WaitingForTarget"
+REASON_SPARES_REFUSED: Final = "PodPatchRefused"
+REASON_SPARES_COUNTED: Final = "DisruptionBudgetCountsSpares"
+REASON_SPARES_UNKNOWN: Final = "SpareDeploymentUnknown"
+REASON_SPARE_NAME_TAKEN: Final = "SpareNameTaken"
+REASON_NO_SERVICE: Final = "ServiceNotFound"
+REASON_SEVERAL_SERVICES: Final = "SeveralServicesMatch"
+REASON_NO_SPARES: Final = "NoSparesWanted"
 REASON_ROLLOUT_STARTED: Final = "RolloutStarted"
 REASON_ROLLOUT_COMPLETED: Final = "RolloutCompleted"
 REASON_ROLLOUT_FAILED: Final = "RolloutFailed"

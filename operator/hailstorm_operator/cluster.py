@@ -2,18 +2,19 @@
 The only module that talks to the Kubernetes API (watching is kopf's).
 
 Plain JSON in and out: the generated models would triple the memory and say no
-more. Every call has a timeout; errors are turned into three that callers can
-tell apart.
+more. Every call has a timeout; errors are turned into those that callers can tell
+apart.
 
     ClusterError            something else went wrong; the message says what
     ├── NotFoundError       the object is not there (any more)
     ├── ConflictError       it is there already, or was changed meanwhile
+    ├── NotLeadingError     another operator may be at work: nothing was sent
     └── UnreachableError    no answer; asking again may help
 """
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -22,6 +23,14 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from hailstorm_operator import api
+from hailstorm_operator.api_paths import (
+    CUSTOM,
+    app_path,
+    core_path,
+    label_selector,
+    lease_path,
+    own_path,
+)
 
 Json = dict[str, Any]
 
@@ -29,7 +38,6 @@ Json = dict[str, Any]
 REQUEST_TIMEOUT_SECONDS: Final = 5
 MERGE_PATCH: Final = "application/merge-patch+json"
 COMPONENT: Final = api.FIELD_MANAGER
-CUSTOM: Final = f"/apis/{api.GROUP}/{api.VERSION}"
 # The kubelet sets it in every container.
 IN_CLUSTER_VARIABLE: Final = "KUBERNETES_SERVICE_HOST"
 
@@ -50,6 +58,10 @@ class ConflictError(ClusterError):
     """The object exists already or changed since it was read: read again."""
 
 
+class NotLeadingError(ClusterError):
+    """Not sent, because this process is not, or may no longer be, the one that writes."""
+
+
 class UnreachableError(ClusterError):
     """No answer in time, or the server is overloaded. May be repeated."""
 
@@ -59,6 +71,8 @@ class Cluster:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        # Asked before every write but those of the Lease itself.
+        self.may_write: Callable[[], bool] = lambda: True
 
     async def close(self) -> None:
         """Give connections back."""
@@ -66,15 +80,31 @@ class Cluster:
 
     async def get_deployment(self, namespace: str, name: str) -> Json:
         """Read a Deployment."""
-        return await self._call("GET", _apps(namespace, "deployments", name))
+        return await self._call("GET", app_path(namespace, "deployments", name))
 
     async def list_replica_sets(self, namespace: str, selector: Mapping[str, str]) -> list[Json]:
         """List ReplicaSets by labels."""
-        return await self._list(_apps(namespace, "replicasets"), selector)
+        return await self._list(app_path(namespace, "replicasets"), selector)
 
     async def list_pods(self, namespace: str, selector: Mapping[str, str]) -> list[Json]:
         """List pods by labels."""
-        return await self._list(_core(namespace, "pods"), selector)
+        return await self._list(core_path(namespace, "pods"), selector)
+
+    async def patch_pod(self, namespace: str, name: str, patch: Json) -> Json:
+        """Merge into a pod's labels or annotations. NotFoundError when it has gone."""
+        query = [("fieldManager", COMPONENT)]
+        return await self._call(
+            "PATCH", core_path(namespace, "pods", name), query=query, body=patch
+        )
+
+    async def list_services(self, namespace: str) -> list[Json]:
+        """List Services."""
+        return await self._list(core_path(namespace, "services"), {})
+
+    async def list_budgets(self, namespace: str) -> list[Json]:
+        """List PodDisruptionBudgets."""
+        path = f"/apis/policy/v1/namespaces/{quote(namespace)}/poddisruptionbudgets"
+        return await self._list(path, {})
 
     async def list_endpoint_slices(self, namespace: str, service: str) -> list[Json]:
         """List the EndpointSlices of a Service."""
@@ -86,9 +116,14 @@ class Cluster:
         path = f"/apis/autoscaling/v2/namespaces/{quote(namespace)}/horizontalpodautoscalers"
         return await self._list(path, {})
 
+    async def create_deployment(self, namespace: str, body: Json) -> Json:
+        """Create a Deployment. ConflictError when there is one of its name."""
+        query = [("fieldManager", COMPONENT)]
+        return await self._call("POST", app_path(namespace, "deployments"), query=query, body=body)
+
     async def set_replicas(self, namespace: str, name: str, replicas: int) -> None:
         """Write the number of replicas through /scale. Repeatable."""
-        path = f"{_apps(namespace, 'deployments', name)}/scale"
+        path = f"{app_path(namespace, 'deployments', name)}/scale"
         # By name, so that a count set by somebody else can be told from our own.
         query = [("fieldManager", COMPONENT)]
         await self._call("PATCH", path, query=query, body={"spec": {"replicas": replicas}})
@@ -99,57 +134,59 @@ class Cluster:
 
         ConflictError when it has changed since the resourceVersion in the patch.
         """
-        path = _apps(namespace, "deployments", name)
+        path = app_path(namespace, "deployments", name)
         # By name, or the history of who wrote what would show a client library.
         query = [("fieldManager", COMPONENT)]
         return await self._call("PATCH", path, query=query, body=patch)
 
     async def set_deployment_status(self, namespace: str, name: str, patch: Json) -> None:
         """Merge into a Deployment's status: that its rollout has failed."""
-        path = f"{_apps(namespace, 'deployments', name)}/status"
+        path = f"{app_path(namespace, 'deployments', name)}/status"
         query = [("fieldManager", COMPONENT)]
         await self._call("PATCH", path, query=query, body=patch)
 
     async def get_policy(self, namespace: str, name: str) -> Json:
         """Read a RolloutPolicy."""
-        return await self._call("GET", _own(namespace, api.POLICY_PLURAL, name))
+        return await self._call("GET", own_path(namespace, api.POLICY_PLURAL, name))
 
     async def set_policy_status(self, namespace: str, name: str, status: Json) -> None:
         """Merge into the status of a RolloutPolicy."""
-        path = f"{_own(namespace, api.POLICY_PLURAL, name)}/status"
+        path = f"{own_path(namespace, api.POLICY_PLURAL, name)}/status"
         await self._call("PATCH", path, body={"status": status})
 
     async def note_policy(self, namespace: str, name: str, block: Json) -> None:
         """Write a RolloutRecord's `status.policy`; only the gate writes there. Repeatable."""
-        path = f"{_own(namespace, api.RECORD_PLURAL, name)}/status"
+        path = f"{own_path(namespace, api.RECORD_PLURAL, name)}/status"
         await self._call("PATCH", path, body={"status": {"policy": block}})
 
     async def get_scaler(self, namespace: str, name: str) -> Json:
         """Read a ServiceScaler."""
-        return await self._call("GET", _own(namespace, api.SCALER_PLURAL, name))
+        return await self._call("GET", own_path(namespace, api.SCALER_PLURAL, name))
 
     async def list_scalers(self, namespace: str) -> list[Json]:
         """List the ServiceScalers of a namespace."""
-        return await self._list(_own(namespace, api.SCALER_PLURAL), {})
+        return await self._list(own_path(namespace, api.SCALER_PLURAL), {})
 
     async def set_scaler_status(self, namespace: str, name: str, status: Json) -> None:
         """Merge into the status of a ServiceScaler."""
-        path = f"{_own(namespace, api.SCALER_PLURAL, name)}/status"
+        path = f"{own_path(namespace, api.SCALER_PLURAL, name)}/status"
         await self._call("PATCH", path, body={"status": status})
 
     async def create_record(self, namespace: str, record: Json) -> Json:
         """Create a RolloutRecord. ConflictError when it is there already."""
-        return await self._call("POST", _own(namespace, api.RECORD_PLURAL), body=record)
+        return await self._call("POST", own_path(namespace, api.RECORD_PLURAL), body=record)
 
     async def get_record(self, namespace: str, name: str) -> Json:
         """Read a RolloutRecord."""
-        return await self._call("GET", _own(namespace, api.RECORD_PLURAL, name))
+        return await self._call("GET", own_path(namespace, api.RECORD_PLURAL, name))
 
     async def list_records(
         self, namespace: str | None, selector: Mapping[str, str] | str
     ) -> list[Json]:
         """List RolloutRecords by labels, of one namespace or of all."""
-        path = _own(namespace, api.RECORD_PLURAL) if namespace else f"{CUSTOM}/{api.RECORD_PLURAL}"
+        path = (
+            own_path(namespace, api.RECORD_PLURAL) if namespace else f"{CUSTOM}/{api.RECORD_PLURAL}"
+        )
         return await self._list(path, selector)
 
     async def set_record_status(
@@ -161,7 +198,7 @@ class Cluster:
         `version` is the resourceVersion that was read; ConflictError when another
         writer was first.
         """
-        path = f"{_own(namespace, api.RECORD_PLURAL, name)}/status"
+        path = f"{own_path(namespace, api.RECORD_PLURAL, name)}/status"
         body = {"metadata": {"resourceVersion": version}, "status": status}
         return await self._call("PATCH", path, body=body)
 
@@ -169,12 +206,12 @@ class Cluster:
         self, namespace: str, name: str, labels: Mapping[str, str | None]
     ) -> Json:
         """Add labels to a RolloutRecord; None takes one away."""
-        path = _own(namespace, api.RECORD_PLURAL, name)
+        path = own_path(namespace, api.RECORD_PLURAL, name)
         return await self._call("PATCH", path, body={"metadata": {"labels": dict(labels)}})
 
     async def delete_record(self, namespace: str, name: str) -> None:
         """Delete a RolloutRecord."""
-        await self._call("DELETE", _own(namespace, api.RECORD_PLURAL, name))
+        await self._call("DELETE", own_path(namespace, api.RECORD_PLURAL, name))
 
     async def post_event(
         self, about: Json, reason: str, message: str, *, warning: bool = False
@@ -202,18 +239,23 @@ class Cluster:
         path = f"/apis/events.k8s.io/v1/namespaces/{quote(metadata['namespace'])}/events"
         await self._call("POST", path, body=body)
 
-    async def renew_lease(self, namespace: str, name: str, now: datetime) -> None:
-        """Stamp the operator's heartbeat, creating the Lease the first time."""
-        base = f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace)}/leases"
-        stamp = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
-        spec = {"holderIdentity": os.environ.get("HOSTNAME", COMPONENT), "renewTime": stamp}
-        try:
-            await self._call("PATCH", f"{base}/{quote(name)}", body={"spec": spec})
-        except NotFoundError:
-            await self._call("POST", base, body={"metadata": {"name": name}, "spec": spec})
+    async def get_lease(self, namespace: str, name: str) -> Json:
+        """Read a Lease."""
+        return await self._call("GET", lease_path(namespace, name))
+
+    async def create_lease(self, namespace: str, name: str, spec: Json) -> None:
+        """Create a Lease. ConflictError when another candidate was first."""
+        body = {"metadata": {"name": name}, "spec": spec}
+        await self._call("POST", lease_path(namespace), body=body, fenced=False)
+
+    async def patch_lease(self, namespace: str, name: str, spec: Json, version: str) -> None:
+        """Merge into a Lease's spec. ConflictError when it has changed since `version`."""
+        body = {"metadata": {"resourceVersion": version}, "spec": spec}
+        path = lease_path(namespace, name)
+        await self._call("PATCH", path, body=body, fenced=False)
 
     async def _list(self, path: str, selector: Mapping[str, str] | str) -> list[Json]:
-        text = selector if isinstance(selector, str) else _selector(selector)
+        text = selector if isinstance(selector, str) else label_selector(selector)
         query = [("labelSelector", text)] if text else []
         found = await self._call("GET", path, query=query)
         items: list[Json] = found.get("items") or []
@@ -226,7 +268,10 @@ class Cluster:
         *,
         query: Sequence[tuple[str, str]] = (),
         body: Json | None = None,
+        fenced: bool = True,
     ) -> Json:
+        if fenced and method != "GET" and not self.may_write():
+            raise NotLeadingError(f"{method} {path}: this operator does not lead")
         content = MERGE_PATCH if method == "PATCH" else "application/json"
         request = await self._client.param_serialize(
             method,
@@ -272,23 +317,3 @@ def _error(method: str, path: str, status: int, data: bytes) -> ClusterError:
     if status == 429 or status >= 500:
         return UnreachableError(text, status)
     return ClusterError(text, status)
-
-
-def _selector(labels: Mapping[str, str]) -> str:
-    return ",".join(f"{key}={value}" for key, value in labels.items())
-
-
-def _apps(namespace: str, plural: str, name: str = "") -> str:
-    return f"/apis/apps/v1/namespaces/{quote(namespace)}/{plural}" + _tail(name)
-
-
-def _core(namespace: str, plural: str, name: str = "") -> str:
-    return f"/api/v1/namespaces/{quote(namespace)}/{plural}" + _tail(name)
-
-
-def _own(namespace: str, plural: str, name: str = "") -> str:
-    return f"{CUSTOM}/namespaces/{quote(namespace)}/{plural}" + _tail(name)
-
-
-def _tail(name: str) -> str:
-    return f"/{quote(name)}" if name else ""

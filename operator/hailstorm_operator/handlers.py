@@ -7,19 +7,17 @@ finalizers onto what it watches, and nothing may be written onto Deployments.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import kopf
 
 from hailstorm_operator import api, metrics
 from hailstorm_operator.inventory import Inventory
+from hailstorm_operator.leadership import LEASE_NAME
 from hailstorm_operator.ledger import Ledger
 from hailstorm_operator.policies import Policies
 from hailstorm_operator.pulse import Pulse
 from hailstorm_operator.roster import Roster
-
-# The operator's own Lease; its watch is narrowed to this name.
-LEASE_NAME: Final = "hailstorm-operator"
 
 
 @dataclass
@@ -54,6 +52,8 @@ def register_handlers(registry: kopf.OperatorRegistry, parts: Parts) -> None:
     async def see_pod(event: Any, **_: Any) -> None:
         body, kind = counted("Pod", event)
         parts.inventory.show_pod(body, deleted=kind == "DELETED")
+        if parts.roster is not None:
+            parts.roster.show_pod(body, deleted=kind == "DELETED")
         if parts.ledger is not None:
             parts.ledger.show_pod(body, kind)
 
@@ -66,6 +66,7 @@ def register_handlers(registry: kopf.OperatorRegistry, parts: Parts) -> None:
     @kopf.on.event(api.GROUP, api.VERSION, api.POLICY_PLURAL, registry=registry)
     async def see_policy(event: Any, **_: Any) -> None:
         body, kind = counted(api.POLICY_KIND, event)
+        parts.inventory.show_policy(body, deleted=kind == "DELETED")
         if parts.policies is not None:
             await parts.policies.show_policy(body, deleted=kind == "DELETED")
 
@@ -98,7 +99,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     )
     # The chart installs the CRDs; watching for new ones would need more rights.
     settings.scanning.disabled = True
-    # One replica, Recreate. A peering object left in the cluster must not pause it.
+    # The Lease elects the leader. A peering object left in the cluster must not pause it.
     settings.peering.standalone = True
     # kopf would post its log lines as Events; ours are posted on purpose.
     settings.posting.enabled = False

@@ -11,7 +11,7 @@ from typing import Any
 
 from hailstorm_operator import api
 from hailstorm_operator.calibration import images_of
-from hailstorm_operator.targets import deployment_of_pod
+from hailstorm_operator.pod_views import PodView, PodViews
 
 Json = Mapping[str, Any]
 Key = tuple[str, str]
@@ -29,20 +29,13 @@ class DeploymentView:
     replicas_set_by: str
     held_by: str = ""
     images: tuple[tuple[str, str], ...] = ()
+    generation: int = 0
+    available: int = 0
 
 
 @dataclass(frozen=True)
 class EdgePod:
     """One address behind the edge's Service."""
-
-    name: str
-    address: str
-    ready: bool
-
-
-@dataclass(frozen=True)
-class PodView:
-    """A pod of a Deployment, as far as asking it needs it."""
 
     name: str
     address: str
@@ -65,7 +58,8 @@ class Inventory:
     slices: dict[Key, dict[str, list[EdgePod]]] = field(default_factory=dict)
     autoscalers: dict[Key, str] = field(default_factory=dict)
     scalers: dict[Key, ScalerView] = field(default_factory=dict)
-    pods: dict[Key, dict[str, PodView]] = field(default_factory=dict)
+    pods: PodViews = field(default_factory=PodViews)
+    judged: dict[Key, str] = field(default_factory=dict)
 
     def show_deployment(self, body: Json, *, deleted: bool = False) -> None:
         """Take the newest state of a Deployment."""
@@ -108,32 +102,31 @@ class Inventory:
         for body in bodies:
             self.show_autoscaler(body)
 
+    def show_policy(self, body: Json, *, deleted: bool = False) -> None:
+        """Take the newest state of a RolloutPolicy: which Deployment it judges just now, if any."""
+        memory = (body.get("status") or {}).get("memory") or {}
+        if deleted or not memory.get("rollout"):
+            self.judged.pop(_key(body), None)
+        else:
+            self.judged[_key(body)] = str(body["spec"]["targetRef"]["name"])
+
+    def is_judged(self, namespace: str, target: str) -> bool:
+        """Whether a RolloutPolicy still looks at a rollout of the target, after it too."""
+        return any(
+            place == namespace and judged == target for (place, _), judged in self.judged.items()
+        )
+
     def show_pod(self, body: Json, *, deleted: bool = False) -> None:
         """Take the newest state of a pod; those of no Deployment are not kept."""
-        name = deployment_of_pod(body)
-        if name is None:
-            return
-        namespace, pod = _key(body)
-        pods = self.pods.setdefault((namespace, name), {})
-        if deleted:
-            pods.pop(pod, None)
-            if not pods:
-                del self.pods[(namespace, name)]
-        else:
-            pods[pod] = view_pod(body)
+        self.pods.show(body, deleted=deleted)
 
     def replace_pods(self, namespace: str, deployment: str, bodies: Iterable[Json]) -> None:
         """Take a full listing of a Deployment's pods."""
-        self.pods[(namespace, deployment)] = {
-            body["metadata"]["name"]: view_pod(body)
-            for body in bodies
-            if deployment_of_pod(body) == deployment
-        }
+        self.pods.replace((namespace, deployment), bodies)
 
     def pods_of(self, namespace: str, deployment: str) -> list[PodView]:
         """Pods of a Deployment that have an address."""
-        found = self.pods.get((namespace, deployment), {}).values()
-        return [pod for pod in found if pod.address]
+        return [pod for pod in self.pods.of((namespace, deployment)) if pod.address]
 
     def edge_pods(self, namespace: str, service: str) -> list[EdgePod] | None:
         """Addresses behind a Service, or None when nothing is known of it yet."""
@@ -175,19 +168,11 @@ def view_deployment(body: Json) -> DeploymentView:
         ready=int(status.get("readyReplicas", 0)),
         rollout_in_progress=_is_rolling(status, total),
         replicas_set_by=_replicas_manager(metadata.get("managedFields") or []),
+        generation=int(metadata.get("generation", 0)),
+        available=int(status.get("availableReplicas", 0)),
         held_by=(metadata.get("annotations") or {}).get(api.HELD_ANNOTATION, "").split("/")[0],
         images=tuple(sorted(images_of(body).items())),
     )
-
-
-def view_pod(body: Json) -> PodView:
-    """Cut a pod down. One that is ending is not ready, whatever its probe says."""
-    status = body.get("status") or {}
-    ready = any(
-        one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or []
-    )
-    ending = "deletionTimestamp" in body["metadata"]
-    return PodView(body["metadata"]["name"], status.get("podIP", ""), ready and not ending)
 
 
 def view_endpoints(body: Json) -> list[EdgePod]:

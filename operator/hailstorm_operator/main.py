@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
@@ -22,14 +21,10 @@ from aiohttp import web
 
 from hailstorm_operator.archive import Archive
 from hailstorm_operator.cluster import Cluster, ClusterError, connect
-from hailstorm_operator.handlers import (
-    LEASE_NAME,
-    Parts,
-    register_activities,
-    register_handlers,
-)
+from hailstorm_operator.handlers import Parts, register_activities, register_handlers
 from hailstorm_operator.http_server import serve_http
 from hailstorm_operator.inventory import Inventory
+from hailstorm_operator.leadership import LEASE_NAME, Leadership, LostError, own_identity
 from hailstorm_operator.ledger import Ledger
 from hailstorm_operator.logs import configure_logs
 from hailstorm_operator.policies import Policies
@@ -50,6 +45,7 @@ ORPHANS_EVERY_SECONDS: Final = 300.0
 # One listing by label; what it finds has waited half a minute already.
 SETTLE_EVERY_SECONDS: Final = 5.0
 BAD_SETTINGS_EXIT: Final = 2
+LOST_EXIT: Final = 3
 
 
 class Process:
@@ -58,36 +54,56 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.parts = Parts(Pulse(settings.heartbeat_seconds), Inventory())
+        # Set when another operator leads: kopf then ends as after a signal.
+        self.lost = asyncio.Event()
         self._cluster: Cluster | None = None
+        self._leadership: Leadership | None = None
         self._session: aiohttp.ClientSession | None = None
         self._http: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Before the first watch: connections, probes, and what runs on its own."""
+        """
+        Before the first watch: connections, probes, and what runs on its own.
+
+        Does not return before this process leads, so that one which stands by does
+        not even watch.
+        """
         settings, parts = self._settings, self.parts
         cluster = self._cluster = await connect()
         session = self._session = open_session()
-        self._http = await serve_http(settings.http_port, parts.pulse)
+        leadership = self._leadership = Leadership(
+            cluster, settings.own_namespace, settings.heartbeat_seconds, own_identity(os.environ)
+        )
+        cluster.may_write = leadership.may_write
+        self._http = await serve_http(settings.http_port, parts.pulse, leadership)
+
+        async def turn() -> None:
+            parts.pulse.turned()
+
+        self._every(1.0, turn)
+        await leadership.acquire()
         archive = Archive(cluster, settings.history_limit, settings.namespaces)
         ledger = parts.ledger = Ledger(cluster, archive)
         url = settings.recorder_url
-        settler = Settler(archive, RecorderClient(session, url) if url else None)
+        recorder = RecorderClient(session, url) if url else None
+        settler = Settler(archive, recorder)
         roster = parts.roster = Roster(
-            cluster, parts.inventory, session, settings.poll_milliseconds / 1000
+            cluster, parts.inventory, session, settings.poll_milliseconds / 1000, recorder
         )
         policies = parts.policies = Policies(
             cluster, parts.inventory, TalliesReader(session, settings.recorder_url)
         )
 
         async def beat() -> None:
-            await cluster.renew_lease(settings.own_namespace, LEASE_NAME, datetime.now(UTC))
+            try:
+                await leadership.renew_at_last()
+            except LostError as error:
+                logger.error("%s: this operator ends, and stands by after its restart", error)
+                self.lost.set()
+                return
             parts.pulse.stamped()
 
-        async def turn() -> None:
-            parts.pulse.turned()
-
-        self._every(1.0, turn)
         self._every(settings.heartbeat_seconds, beat)
         self._every(RESYNC_SECONDS, roster.resync, first=RESYNC_SECONDS)
         self._every(SETTLE_EVERY_SECONDS, settler.settle_due, first=SETTLE_EVERY_SECONDS)
@@ -108,6 +124,9 @@ class Process:
             await self.parts.roster.stop()
         if self.parts.policies is not None:
             await self.parts.policies.stop()
+        if self._leadership is not None:
+            # Last of all that writes.
+            await self._leadership.release()
         if self._http is not None:
             await self._http.cleanup()
         if self._session is not None:
@@ -132,8 +151,8 @@ class Process:
         self._tasks.append(asyncio.create_task(repeat(), name=action.__qualname__))
 
 
-async def run_operator(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT."""
+async def run_operator(settings: Settings) -> bool:
+    """Run until SIGTERM or SIGINT, or until another operator leads; that is True."""
     process = Process(settings)
     registry = kopf.OperatorRegistry()
     register_activities(registry, process.start, process.stop)
@@ -145,13 +164,15 @@ async def run_operator(settings: Settings) -> None:
         standalone=True,
         clusterwide=not watched,
         namespaces=watched,
+        stop_flag=process.lost,
         # Left to itself kopf asks for a user name, and the image's user has none.
         identity=os.environ.get("HOSTNAME", LEASE_NAME),  # type: ignore[arg-type]
     )
+    return process.lost.is_set()
 
 
 def main() -> int:
-    """Exit code: 0 after a signal, 2 for settings that make no sense."""
+    """Exit code: 0 after a signal, 2 for settings that make no sense, 3 when another leads."""
     try:
         settings = read_settings(os.environ)
     except SettingsError as error:
@@ -162,5 +183,6 @@ def main() -> int:
         contextlib.suppress(KeyboardInterrupt),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(run_operator(settings))
+        if runner.run(run_operator(settings)):
+            return LOST_EXIT
     return 0

@@ -22,6 +22,22 @@ DECISION_SECONDS = Histogram(
     "From asking the edge to the replicas being written.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
+SPARES = Gauge(
+    "hailstorm_scaler_spares",
+    "Warm spares that are ready, by where they are: pool or service.",
+    (*SCALER, "place"),
+)
+SPARE_MOVES = Counter(
+    "hailstorm_scaler_spare_moves_total",
+    "Warm spares labelled into the Service, or out of it into the pool.",
+    (*SCALER, "to"),
+)
+SCALE_STAGE_SECONDS = Histogram(
+    "hailstorm_scaler_stage_seconds",
+    "Parts of a scale-up that are the operator's own: age of the signal, decision, API write.",
+    ("stage",),
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
 ROLLOUTS = Counter(
     "hailstorm_rollouts_total",
     "Rollout attempts that ended.",
@@ -54,3 +70,4 @@ WATCH_MISSED = Counter(
 API_ERRORS = Counter(
     "hailstorm_operator_api_errors_total", "Calls of the Kubernetes API that failed.", ("where",)
 )
+LEADING = Gauge("hailstorm_operator_leading", "1 while this process is the one that writes.")

@@ -20,14 +20,18 @@ from hailstorm_operator import api, metrics, scaler_status
 from hailstorm_operator.calibration import calibration_condition
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.conditions import Condition
+from hailstorm_operator.event_watch import EventWatch
 from hailstorm_operator.explanations import explain
 from hailstorm_operator.inventory import DeploymentView, Inventory
-from hailstorm_operator.scaler_rules import demand_of, rules_of
+from hailstorm_operator.recorder_client import RecorderClient
+from hailstorm_operator.scaler_rules import demand_of, round_of, rules_of
 from hailstorm_operator.scaling import Decision, decide_scale
 from hailstorm_operator.scaling_inputs import Capacity, Inputs, first_memory
+from hailstorm_operator.shrinking import Shrinking
 from hailstorm_operator.signal_reader import SignalReader
 from hailstorm_operator.signals import Reading
-from hailstorm_operator.specs import ScalerSpec
+from hailstorm_operator.specs import EdgeSignal, ScalerSpec
+from hailstorm_operator.warm_spares import WarmSpares
 from hailstorm_operator.windows import SignalWindows
 
 logger = logging.getLogger(__name__)
@@ -49,6 +53,7 @@ class ScalerLoop:
         inventory: Inventory,
         session: aiohttp.ClientSession,
         poll_seconds: float,
+        recorder: RecorderClient | None = None,
     ) -> None:
         self.body = body
         self.spec = spec
@@ -58,6 +63,10 @@ class ScalerLoop:
         self._inventory = inventory
         self._poll_seconds = poll_seconds
         self._signal = SignalReader(self.namespace, spec, cluster, inventory, session)
+        loads = self._signal.pod_loads
+        self._spares = WarmSpares(body, spec, cluster, inventory, loads, self._post)
+        target = (self.namespace, spec.target.name)
+        self._shrinking = Shrinking(target, cluster, inventory.pods, loads)
         behavior = spec.behavior
         self._windows = SignalWindows(
             behavior.fast_window_seconds,
@@ -68,6 +77,9 @@ class ScalerLoop:
         self._kept: Decision | None = None
         self._own_write: tuple[int, int, float] | None = None
         self._status: dict[str, Any] = dict(body.get("status") or {})
+        edge = spec.signal.cluster if isinstance(spec.signal, EdgeSignal) else ""
+        self._events = EventWatch(self._status.get("scaleEvents") or [], recorder, edge)
+        self._signal_seconds = 0.0
         self._written: dict[str, Any] | None = None
         self._written_at = 0.0
         self._retry_at = 0.0
@@ -88,9 +100,15 @@ class ScalerLoop:
                 spent = time.monotonic() - started
                 await asyncio.sleep(max(0.05, self._poll_seconds - spent))
         finally:
+            await self._spares.close()
+            await self._events.close()
             await self._signal.close()
             for gauge in (metrics.IN_FLIGHT, metrics.DESIRED, metrics.READY):
                 gauge.remove(*labels)
+
+    def show_pod(self, pod: Mapping[str, Any], *, deleted: bool = False) -> None:
+        """Take a watch event of a pod of the target."""
+        self._events.show_pod(pod, deleted=deleted)
 
     async def resync(self) -> None:
         """Read again what the loop rests on, since a watch can die without a sound."""
@@ -111,6 +129,8 @@ class ScalerLoop:
         sources = await self._signal.ask()
         now = time.time()
         reading = self._signal.read(sources, now)
+        self._signal_seconds = reading.age_seconds
+        self._events.turn(now)
         if reading.in_flight is not None:
             self._windows.add(now, reading.in_flight + reading.shed_in_flight)
         view = await self._target()
@@ -119,8 +139,12 @@ class ScalerLoop:
             return
         conflict = self._inventory.conflict(self.namespace, self.name, self.spec.target.name)
         decision = decide_scale(self._inputs(now, reading, view, conflict))
-        if decision.action != "hold":
-            await self._write_replicas(view, decision, started)
+        is_shrinking = decision.action == "down" and self.spec.behavior.chooses_victims
+        await self._shrinking.tidy(is_shrinking=is_shrinking)
+        if is_shrinking and not await self._shrinking.prepare(view.replicas, decision.desired):
+            # Nothing is written or remembered: the next tick decides anew.
+            return
+        await self._act(view, decision, started)
         if decision.scaled_by_other:
             text = f"{view.replicas_set_by} set {view.replicas} replicas; {explain(decision)}"
             await self._post(api.REASON_SCALED_BY_OTHER, text)
@@ -157,27 +181,56 @@ class ScalerLoop:
     ) -> Inputs:
         return Inputs(
             now=now,
-            rules=rules_of(self.spec, measured_startup_seconds=0.0),
+            rules=rules_of(self.spec, self._events.startup_seconds),
             demand=demand_of(self._windows, reading, now),
             capacity=Capacity(
                 replicas=view.replicas,
                 ready=view.ready,
                 # A release that a RolloutPolicy still watches may be undone: its pods stay.
-                rollout_in_progress=view.rollout_in_progress or bool(view.held_by),
+                rollout_in_progress=view.rollout_in_progress or self._is_judged(view),
                 conflict=conflict[0] if conflict else "",
                 set_by=view.replicas_set_by,
+                spares=self.spec.spares.count,
+                spares_serving=self._spares.in_service,
             ),
             memory=self._memory,
         )
 
+    def _is_judged(self, view: DeploymentView) -> bool:
+        target = self.spec.target.name
+        return bool(view.held_by) or self._inventory.is_judged(self.namespace, target)
+
+    async def _act(self, view: DeploymentView, decision: Decision, started: float) -> None:
+        """Scale the target and move spares at the same time; neither waits for the other."""
+        round_ = round_of(decision, view, is_judged=self._is_judged(view))
+        acts = [self._spares.turn(round_)]
+        if decision.action != "hold":
+            acts.append(self._write_replicas(view, decision, started))
+        for result in await asyncio.gather(*acts, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
     async def _write_replicas(
         self, view: DeploymentView, decision: Decision, started: float
     ) -> None:
+        decided = time.monotonic()
         await self._cluster.set_replicas(self.namespace, self.spec.target.name, decision.desired)
-        self._own_write = (view.replicas, decision.desired, time.monotonic())
-        metrics.DECISION_SECONDS.observe(time.monotonic() - started)
-        up = decision.action == "up"
-        await self._post(api.REASON_SCALED_UP if up else api.REASON_SCALED_DOWN, explain(decision))
+        written = time.monotonic()
+        self._own_write = (view.replicas, decision.desired, written)
+        metrics.DECISION_SECONDS.observe(written - started)
+        if decision.action == "up":
+            self._events.written(
+                decision.inputs.now,
+                view.replicas,
+                decision.desired,
+                self._signal_seconds,
+                decided - started,
+                written - decided,
+            )
+            await self._post(api.REASON_SCALED_UP, explain(decision))
+            return
+        self._shrinking.written()
+        await self._post(api.REASON_SCALED_DOWN, f"{explain(decision)}; {self._shrinking.told}")
 
     async def _tell(
         self, decision: Decision, reading: Reading, conflict: tuple[str, str] | None
@@ -191,6 +244,11 @@ class ScalerLoop:
             history = scaler_status.keep(history, scaler_status.history_entry(decision))
             self._kept = decision
         status["decisions"] = history
+        status["scaleEvents"] = self._events.describe()
+        spares, more = self._spares.describe()
+        conditions += more
+        if spares is not None:
+            status["spares"] = spares
         if decision.action != "hold":
             status["lastScaleTime"] = status["decisions"][-1]["at"]
         elif "lastScaleTime" in self._status:
@@ -232,8 +290,9 @@ class ScalerLoop:
 
     async def _post_flip(self, before: Mapping[str, Any], condition: Condition) -> None:
         """An Event when something that should hold stops holding."""
-        bad = condition.type in (api.CONDITION_ACTIVE, api.CONDITION_SIGNAL)
-        if not bad or condition.status:
+        bad = condition.type in (api.CONDITION_ACTIVE, api.CONDITION_SIGNAL, api.CONDITION_SPARES)
+        quiet = condition.reason in (api.REASON_SPARES_STARTING, api.REASON_NO_SPARES)
+        if not bad or condition.status or quiet:
             return
         for old in before.get("conditions") or []:
             if old["type"] == condition.type and old["reason"] == condition.reason:

@@ -40,7 +40,7 @@ NEWS: Final = frozenset(
 )
 # Clamps flip with every ripple around a bound; the same news twice is none.
 HOLD_NEWS_SECONDS: Final = 10.0
-VOLATILE: Final = ("inFlight", "signal")
+VOLATILE: Final = ("inFlight", "signal", "latest")
 
 
 def is_news(decision: Decision, kept: Decision | None) -> bool:
@@ -94,6 +94,8 @@ def describe(
             ],
             "missing": list(reading.missing),
         },
+        # What `hailstorm scaler explain` speaks of; the history holds only what was news.
+        "latest": history_entry(decision),
     }
     return status, [
         _active(decision, conflict),

@@ -3,7 +3,7 @@ How many pods, and why: a pure function of recorded inputs.
 
 Little's law gives the number: pods = ceil(in-flight / (target x utilisation)).
 The rest is about not doing harm. The plan is the stable window's average plus
-what a steady slope will have added by the time a new pod serves; the fast window
+what a steady slope will have added by the time a new pod serves; the fast window alone
 counts when it goes beyond what the pods can hold, and in panic. Shrinking has to
 satisfy the highest plan of the scale-down window and takes one step a stable
 window. When the fast window asks for twice what is ready, the scaler panics: it
@@ -25,6 +25,7 @@ from hailstorm_operator import api
 from hailstorm_operator.scaling_inputs import (
     DECIDER_VERSION,
     Capacity,
+    Demand,
     Inputs,
     Memory,
     Rules,
@@ -42,9 +43,10 @@ PANIC_PATIENCE_WINDOWS: Final = 4
 STEP_DOWN_SHARE: Final = 0.1
 # 16.8 / 5.6 is a hair above 3 in binary; no pod for a rounding error.
 ROUNDING: Final = 1e-9
-# Calls in flight scatter like a Poisson count; three deviations are one false
-# alarm in half an hour of two-second windows.
-NOISE_DEVIATIONS: Final = 3.0
+# Deviations of one sample: a look at a queue that is gone half a second later moves
+# the average of four by a quarter, and a day has 172,800 looks. A load that is more
+# than the pods can serve is far beyond it within a second (`hailstorm simulate`).
+CHANCE_DEVIATIONS: Final = 5.0
 # Once is somebody's wish, twice a correction, three times another controller.
 CONTEST_WRITES: Final = 3
 
@@ -143,7 +145,12 @@ def _remember(inputs: Inputs, by_other: bool) -> Memory:
     """Panic, what has been seen, and who else writes, as of now."""
     memory, capacity, rules = inputs.memory, inputs.capacity, inputs.rules
     fast = inputs.demand.fast
-    urgent = fast is not None and pods_for(fast, rules) >= PANIC_FACTOR * max(capacity.ready, 1)
+    serving = max(capacity.ready + capacity.spares_serving, 1)
+    urgent = (
+        fast is not None
+        and pods_for(fast, rules) >= PANIC_FACTOR * serving
+        and not _is_chance(inputs.demand)
+    )
     if urgent:
         memory = replace(memory, panicking=True, last_crossing=inputs.now)
     elif memory.panicking:
@@ -175,21 +182,28 @@ def _plan(inputs: Inputs, panicking: bool) -> float | None:
     demand, rules = inputs.demand, inputs.rules
     if demand.fast is None:
         return None
-    load = demand.fast if demand.stable is None else demand.stable
-    if panicking or _is_beyond(inputs, load):
-        load = max(load, demand.fast)
+    # Where the fast window is lower, the stable one still averages a queue that is gone.
+    load = demand.fast if demand.stable is None else min(demand.fast, demand.stable)
+    if panicking or _is_beyond(inputs):
+        load = demand.fast
     return load + headroom(load, demand.slope, rules.startup_seconds)
 
 
-def _is_beyond(inputs: Inputs, stable: float) -> bool:
+def _is_beyond(inputs: Inputs) -> bool:
     """Whether the fast window is more than the replicas can hold, and no chance."""
     demand, rules = inputs.demand, inputs.rules
-    assert demand.fast is not None  # Whoever asks has a signal.
     knee = rules.knee_per_pod or rules.in_flight_per_pod
-    if demand.fast <= knee * inputs.capacity.replicas:
+    above = demand.fast is not None and demand.fast > knee * inputs.capacity.replicas
+    return above and not _is_chance(demand)
+
+
+def _is_chance(demand: Demand) -> bool:
+    """Whether the fast window may well be the stable one, seen at an odd moment."""
+    if demand.fast is None or demand.stable is None or not demand.scatter:
         return False
-    noise = math.sqrt(max(stable, 1.0) / demand.samples) if demand.samples else 0.0
-    return demand.fast > stable + NOISE_DEVIATIONS * noise
+    # Calls in flight scatter at least like a Poisson count.
+    deviation = max(demand.scatter, math.sqrt(max(demand.stable, 1.0)))
+    return demand.fast - demand.stable <= CHANCE_DEVIATIONS * deviation
 
 
 def _choose(inputs: Inputs, memory: Memory, planned: float | None) -> tuple[int, str]:
@@ -208,7 +222,7 @@ def _choose(inputs: Inputs, memory: Memory, planned: float | None) -> tuple[int,
         return replicas, bound or api.CLAMP_STALE
     if pods_for(planned, rules) > replicas:
         return _grow(inputs, memory, planned, replicas, bound)
-    to_hold_peak = pods_for(max(planned, demand.peak or 0.0), rules)
+    to_hold_peak = _pods_after_shrinking(max(planned, demand.peak or 0.0), replicas, rules)
     if to_hold_peak < replicas:
         return _shrink(inputs, memory, to_hold_peak, replicas, bound)
     return replicas, bound or api.CLAMP_STEADY
@@ -230,6 +244,19 @@ def _grow(
     if desired > startable:
         desired, clamp = startable, api.CLAMP_CREATION
     return desired, clamp
+
+
+def _pods_after_shrinking(load: float, replicas: int, rules: Rules) -> int:
+    """
+    How few pods hold a load that `replicas` pods have held until now.
+
+    What is taken from one pod waits on the others, and calls that wait are in flight
+    for longer: with fewer pods there are more of them. Close to the knee they grow as
+    (pods before / pods after), at the least; without that a pod is taken away and
+    given back for ever.
+    """
+    needed = load * (1 + rules.tolerance) / rules.in_flight_per_pod
+    return math.ceil(math.sqrt(needed * replicas) - ROUNDING)
 
 
 def _shrink(

@@ -6,7 +6,7 @@ left out could not be replayed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 SignalState = Literal["fresh", "partial", "stale"]
@@ -53,7 +53,8 @@ class Demand:
         fast: average over the fast window, None without a sample in it.
         stable: average over the stable window, None without a sample in it.
         peak: the highest plan of the scale-down window, None without one.
-        samples: how many samples the fast average rests on; 0 when not known.
+        scatter: how much the samples scatter, as a standard deviation, steps left out;
+            0 when not known.
         slope: steady growth, in calls in flight a second; 0 when it falls or is not steady.
         shed: how much of `fast` are refused calls: shed/s times service time.
     """
@@ -62,7 +63,7 @@ class Demand:
     stable: float | None
     peak: float | None
     state: SignalState
-    samples: int = 0
+    scatter: float = 0.0
     slope: float = 0.0
     shed: float = 0.0
 
@@ -78,6 +79,7 @@ class Capacity:
         conflict: reason why the replicas belong to somebody else, or "".
         set_by: who wrote `replicas` last, by the API's field managers; "" when not known.
         spares: pods of the same kind beside the replicas: they hold connections, too.
+        spares_serving: how many of those serve now; they are capacity, but no replicas.
     """
 
     replicas: int
@@ -86,6 +88,7 @@ class Capacity:
     conflict: str = ""
     set_by: str = ""
     spares: int = 0
+    spares_serving: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,17 +130,16 @@ def first_memory(now: float) -> Memory:
     return Memory(panicking=True, last_crossing=now, last_change=now, seen_since=now)
 
 
-def with_peak(demand: Demand, peak: float | None) -> Demand:
-    """The same demand under the highest plan of the scale-down window."""
-    return replace(demand, peak=peak)
-
-
 def read_inputs(recorded: Mapping[str, Any]) -> Inputs:
-    """Inputs from the JSON of a kept decision. Raises KeyError or TypeError for another form."""
+    """
+    Inputs from the JSON of a kept decision. Raises KeyError or TypeError for another form.
+
+    A merge patch leaves out what is null, so what is absent was null.
+    """
     return Inputs(
         now=recorded["now"],
         rules=Rules(**recorded["rules"]),
-        demand=Demand(**recorded["demand"]),
+        demand=Demand(**{"fast": None, "stable": None, "peak": None, **recorded["demand"]}),
         capacity=Capacity(**recorded["capacity"]),
         memory=Memory(**recorded["memory"]),
     )

@@ -5,17 +5,21 @@ Which sources there are comes from the watches (the edge's EndpointSlices, or th
 target's pods); what they say, from themselves.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
 import aiohttp
 
+from hailstorm_operator import api
 from hailstorm_operator.cluster import Cluster
 from hailstorm_operator.inventory import Inventory, Json
+from hailstorm_operator.pod_loads import read_pod_loads
 from hailstorm_operator.shedding import Shedding
-from hailstorm_operator.signals import Reading, Source, combine
+from hailstorm_operator.signals import MAX_AGE_SECONDS, Reading, Source, combine
 from hailstorm_operator.sources import SourceReader, question_of
+from hailstorm_operator.spare_template import spare_name
 from hailstorm_operator.specs import EdgeSignal, ScalerSpec
 
 
@@ -51,6 +55,7 @@ class SignalReader:
         self._signal = spec.signal
         self._cluster = cluster
         self._inventory = inventory
+        self._session = session
         self._reader = SourceReader(session, question_of(spec.signal))
         self._shedding = Shedding(spec.behavior.fast_window_seconds)
         self._known: set[str] = set()
@@ -100,6 +105,23 @@ class SignalReader:
             pods = await self._cluster.list_pods(self._namespace, labels)
             self._inventory.replace_pods(self._namespace, self._target, pods)
 
+    async def pod_loads(self, addresses: list[str]) -> Mapping[str, float]:
+        """Calls in flight by pod address; {} where they are not known."""
+        signal = self._signal
+        if isinstance(signal, EdgeSignal):
+            place = signal.namespace or self._namespace
+            envoys = self._inventory.edge_pods(place, signal.service) or []
+            return await read_pod_loads(
+                self._session, envoys, signal.port, signal.cluster, addresses
+            )
+        young = time.time() - MAX_AGE_SECONDS
+        samples = self._reader.samples
+        return {
+            address: samples[address].value
+            for address in addresses
+            if address in samples and samples[address].at >= young
+        }
+
     async def close(self) -> None:
         """Take back the questions that are open."""
         await self._reader.close()
@@ -107,7 +129,12 @@ class SignalReader:
     async def _pods(self) -> list[SourcePod]:
         signal = self._signal
         if not isinstance(signal, EdgeSignal):
-            return list(self._inventory.pods_of(self._namespace, self._target))
+            # Calls on a spare in service are demand like any other; one that waits has none.
+            spares = self._inventory.pods_of(self._namespace, spare_name(self._target))
+            return [
+                *self._inventory.pods_of(self._namespace, self._target),
+                *(pod for pod in spares if pod.labels.get(api.SPARE_OF_LABEL) == self._target),
+            ]
         place = signal.namespace or self._namespace
         pods = self._inventory.edge_pods(place, signal.service)
         if pods is None:

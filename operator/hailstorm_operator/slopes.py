@@ -12,9 +12,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-# Twice its standard error: one window of pure noise in some two thousand passes,
+# Three standard errors: one window of pure noise in half a million passes,
 # since both halves have to.
-SIGNIFICANT: Final = 2.0
+SIGNIFICANT: Final = 3.0
 # Fewer points than that fit any line.
 FEWEST_SAMPLES: Final = 4
 # However steep, half of what there is: a slope says nothing of how long it lasts.

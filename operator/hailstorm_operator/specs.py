@@ -23,6 +23,9 @@ DEFAULT_TOLERANCE: Final = 0.1
 DEFAULT_SCALE_DOWN_WINDOW_SECONDS: Final = 300.0
 # The edge chart's stats listener.
 DEFAULT_EDGE_PORT: Final = 9902
+# Who leaves when the target shrinks.
+VICTIM_LEAST_BUSY: Final = "LeastBusy"
+VICTIM_KUBERNETES: Final = "Kubernetes"
 # Where our own services, and by habit most others, answer it.
 DEFAULT_METRICS_PATH: Final = "/metrics"
 
@@ -96,6 +99,15 @@ class Behavior:
     tolerance: float = DEFAULT_TOLERANCE
     scale_down_window_seconds: float = DEFAULT_SCALE_DOWN_WINDOW_SECONDS
     startup_seconds: float | None = None
+    chooses_victims: bool = True
+
+
+@dataclass(frozen=True)
+class SparesSpec:
+    """How many warm spares, and the Service they go into; "" where its selector tells."""
+
+    count: int = 0
+    service: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,6 +122,7 @@ class ScalerSpec:
     utilisation: float
     behavior: Behavior
     connection_budget: ConnectionBudget | None = None
+    spares: SparesSpec = SparesSpec()
 
     @property
     def in_flight_per_pod(self) -> float:
@@ -148,6 +161,7 @@ def parse_scaler_spec(spec: Mapping[str, Any]) -> ScalerSpec:
         utilisation=number(spec, "spec", "utilisation", 0.1, 1, DEFAULT_UTILISATION),
         behavior=_behavior(spec.get("behavior") or {}),
         connection_budget=_connection_budget(spec, low),
+        spares=_spares(spec.get("spares") or {}),
     )
 
 
@@ -183,7 +197,24 @@ def _behavior(behavior: Mapping[str, Any]) -> Behavior:
         tolerance=number(behavior, path, "tolerance", 0, 1, DEFAULT_TOLERANCE),
         scale_down_window_seconds=window,
         startup_seconds=startup,
+        chooses_victims=_chooses_victims(down),
     )
+
+
+def _chooses_victims(scale_down: Mapping[str, Any]) -> bool:
+    victim = scale_down.get("victim", VICTIM_LEAST_BUSY)
+    if victim not in (VICTIM_LEAST_BUSY, VICTIM_KUBERNETES):
+        raise SpecError(
+            "spec.behavior.scaleDown.victim",
+            f"{victim!r} is not known",
+            f"Write {VICTIM_LEAST_BUSY} or {VICTIM_KUBERNETES}",
+        )
+    return bool(victim == VICTIM_LEAST_BUSY)
+
+
+def _spares(spares: Mapping[str, Any]) -> SparesSpec:
+    service = spares.get("service") or ""
+    return SparesSpec(whole(spares, "spec.spares", "count", 0, 0), str(service))
 
 
 def _connection_budget(spec: Mapping[str, Any], min_replicas: int) -> ConnectionBudget | None:

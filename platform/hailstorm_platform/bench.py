@@ -15,7 +15,7 @@ from hailstorm_platform.context import Context
 
 def run(context: Context, commands: Commands, arguments: Sequence[str]) -> int:
     """
-    Run the benchmarks; 0 every figure is held, 1 one is missed, 2 one is UNKNOWN.
+    Run the benchmarks; 0 every figure is PASS, 1 one is FAIL, 2 one is UNKNOWN.
 
     All of them write docs/evidence/core.json; a choice of them, or --quick, does not.
     """

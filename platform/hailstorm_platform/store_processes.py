@@ -9,13 +9,14 @@ comes back is what many tests are about.
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -30,16 +31,37 @@ from hailstorm_platform.child_processes import (
 
 # Both start within 0.2 s on an idle machine; the rest is for a busy one.
 START_SECONDS: Final = 30.0
+# Below lie the well-known ones; Linux' own ends begin at 32768.
+_FIRST_PORT: Final = 10_000
+_OWN_ENDS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 # Not a secret: the server it opens lives for one test run, on the loopback.
 PASSWORD: Final = "only-for-tests"
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """
+    A TCP port of the loopback that nobody listens on now.
+
+    It is none that the kernel gives to connections as their own end: while a
+    server that is to come back on its port is down, any connection could get it,
+    and one that tries that very port even connects to itself. Both were rare, and
+    both made the next start fail with "address already in use".
+    """
+    for port in _randomly(range(_FIRST_PORT, _first_own_end())):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
+
+
+def _first_own_end() -> int:
+    """The least port that the kernel gives to a connection as its own end."""
+    return int(_OWN_ENDS.read_text().split()[0])
+
+
+def _randomly(ports: range) -> Iterator[int]:
+    # Other runs look at the same time: whoever begins at the same place collides.
+    yield from random.SystemRandom().sample(ports, len(ports))
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:

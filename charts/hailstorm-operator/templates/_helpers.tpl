@@ -42,6 +42,23 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [patch]
+# Scaler: the Deployment of warm spares, which goes with its ServiceScaler; the rule
+# above keeps it in step.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [create]
+# Scaler: labels put a spare into the Service and take it out, an annotation says
+# which pod is to go first. Nothing but metadata of a running pod can be patched.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [patch]
+# Scaler: the Service that spares go into, and the budgets that must not count them.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list]
 # Gate: say that a rollout has failed before it is taken back, or `kubectl rollout
 # status` would call the rollback a success.
 - apiGroups: [apps]
@@ -55,7 +72,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - apiGroups: [apps]
   resources: [replicasets]
   verbs: [list]
-# Ledger and gate: timelines of pods, and which of them are new.
+# Ledger and gate: timelines of pods, and which of them are new. Leadership: whether the
+# pod that led is gone.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]

@@ -29,7 +29,7 @@ value, these see several. Takes the root; gives nothing.
 {{- include "hailstorm.checkUpstreams" . }}
 {{- /* Pods of an old and a new revision hold their pools at the same time, each with a relay's connection besides. */ -}}
 {{- $pods := int .Values.trip.replicas -}}
-{{- if .Values.scaler.enabled }}{{ $pods = int .Values.scaler.trip.maxReplicas }}{{ end -}}
+{{- if .Values.scaler.enabled }}{{ $pods = add (int .Values.scaler.trip.maxReplicas) (int .Values.scaler.trip.spares) | int }}{{ end -}}
 {{- $pool := int (((.Values.trip.settings).postgres).poolMax | default 0) -}}
 {{- $needed := add (mul (add $pods (int .Values.rollout.maxSurge)) (add $pool 1)) 10 -}}
 {{- if and (eq .Values.postgres.external.host "") (gt (int $needed) (int .Values.postgres.maxConnections)) }}

@@ -30,6 +30,8 @@ common_lb_config:
   healthy_panic_threshold: {value: 0}
   # What checks find reaches the worker at once; by default it waits up to 1 s to be merged.
   update_merge_window: 0s
+# Calls in flight on each pod: the operator takes the least busy when some are to go.
+track_cluster_stats: {per_endpoint_stats: true}
 per_connection_buffer_limit_bytes: {{ $edge.limits.requestBytes | int64 }}
 health_checks:
   - timeout: {{ divf $edge.healthCheck.timeoutMilliseconds 1000 }}s

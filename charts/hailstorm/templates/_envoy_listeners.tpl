@@ -77,9 +77,10 @@ http_filters:
       "@type": type.googleapis.com/envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder
       proto_descriptor: /etc/envoy/hailstorm.pb
       services:
-        {{- range $edge.upstreams }}
-        {{- if .json }}
-        {{- range $service, $_ := .services }}
+        {{- range $name := include "hailstorm.upstreamNames" .root | splitList "|" }}
+        {{- $upstream := get $edge.upstreams $name }}
+        {{- if $upstream.json }}
+        {{- range $service, $_ := $upstream.services }}
         - {{ $service }}
         {{- end }}
         {{- end }}
@@ -99,6 +100,11 @@ http_filters:
     typed_config:
       "@type": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer
       max_request_bytes: {{ $edge.limits.requestBytes | int64 }}
+  # Counts calls by their gRPC status: refused ones (grpc.8) are demand to the scaler.
+  - name: envoy.filters.http.grpc_stats
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
+      stats_for_all_methods: false
   - name: envoy.filters.http.router
     typed_config:
       "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router

@@ -24,3 +24,15 @@ since a policy knows no host names. Takes {root, store, port}.
   ports: [{port: {{ .port }}}]
 {{- end }}
 {{- end }}
+
+{{/*
+A selector of a component's pods and of its warm spares, which the operator gives
+a label of their own while they wait; they hold the same connections. Takes {root, component}.
+*/}}
+{{- define "hailstorm.podsAndSpares" -}}
+matchLabels:
+  app.kubernetes.io/name: hailstorm
+  app.kubernetes.io/instance: {{ .root.Release.Name }}
+matchExpressions:
+  - {key: app.kubernetes.io/component, operator: In, values: [{{ .component }}, {{ .component }}-spare]}
+{{- end }}

@@ -15,6 +15,11 @@ metadata:
 spec:
   {{- if not .root.Values.scaler.enabled }}
   replicas: {{ $values.replicas }}
+  {{- else }}
+  {{- with lookup "apps/v1" "Deployment" .root.Release.Namespace .component }}
+  # As it is: a field that an earlier release had and this one drops falls back to 1.
+  replicas: {{ .spec.replicas }}
+  {{- end }}
   {{- end }}
   minReadySeconds: {{ $rollout.minReadySeconds }}
   progressDeadlineSeconds: {{ $rollout.progressDeadlineSeconds }}
@@ -113,6 +118,10 @@ spec:
   selector:
     matchLabels:
       {{- include "hailstorm.selectorLabels" . | nindent 6 }}
+    # A warm spare in service has these labels too. Counted, it would bring the whole pool's
+    # size into the sum, and no pod could be evicted.
+    matchExpressions:
+      - {key: hailstorm.dev/spare-of, operator: DoesNotExist}
 {{- end }}
 
 {{/* The operator's order to scale a service. Takes {root, component}. */}}
@@ -134,6 +143,15 @@ spec:
     edge: {cluster: {{ .component }}, service: edge-headless, port: 9902}
   targetInFlight: {{ $bounds.targetInFlight }}
   utilisation: {{ .root.Values.scaler.utilisation }}
+  {{- if and (eq .component "trip") (eq .root.Values.postgres.external.host "") }}
+  {{- $each := add (int (((.root.Values.trip.settings).postgres).poolMax | default 0)) 1 }}
+  # A pod holds its pool and a relay's connection; reserved are a rollout's surge, migrations and people.
+  connectionBudget:
+    connectionsPerPod: {{ $each }}
+    max: {{ .root.Values.postgres.maxConnections }}
+    reserved: {{ add (mul $each (int .root.Values.rollout.maxSurge)) 10 }}
+  {{- end }}
+  spares: {count: {{ $bounds.spares }}, service: {{ .component }}}
   behavior:
     {{- toYaml .root.Values.scaler.behavior | nindent 4 }}
 {{- end }}
@@ -172,8 +190,7 @@ metadata:
     {{- include "hailstorm.labels" . | nindent 4 }}
 spec:
   podSelector:
-    matchLabels:
-      {{- include "hailstorm.selectorLabels" . | nindent 6 }}
+    {{- include "hailstorm.podsAndSpares" . | nindent 4 }}
   policyTypes: [Ingress, Egress]
   ingress:
     # Calls and health checks: from the edge alone.

@@ -66,7 +66,7 @@ spec:
   ingress:
     - from:
         {{- range .clients }}
-        - podSelector: {matchLabels: {app.kubernetes.io/component: {{ . }}}}
+        - podSelector: {{ include "hailstorm.podsAndSpares" (dict "root" $.root "component" .) | fromYaml | toJson }}
         {{- end }}
       ports: [{port: {{ .component }}}]
 {{- end }}

@@ -104,7 +104,6 @@ def _service_scaler(settings: Settings, knows_spares: bool) -> Manifest:
         "minReplicas": settings.min_replicas,
         "maxReplicas": settings.max_replicas,
         "signal": {
-            "source": "edge",
             "edge": {"cluster": TARGET, "service": EDGE_SERVICE, "port": STATS_PORT},
         },
         "targetInFlight": round(settings.planned_in_flight / utilisation, 2),

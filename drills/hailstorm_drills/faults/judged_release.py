@@ -8,7 +8,7 @@ mark: users must not go on paying because a gate sleeps.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from hailstorm_drills.faults.base import FaultError
 from hailstorm_drills.faults.stage import Stage
@@ -17,6 +17,9 @@ from hailstorm_drills.pods import HASH_LABEL
 from hailstorm_drills.rollouts import component_of, hashes, incomplete, is_ready, unsettled
 from hailstorm_drills.watching import Watch
 from hailstorm_operator import api
+
+# More releases than a drill puts before the gate.
+SEEDS_A_SECOND: Final = 100
 
 
 @dataclass
@@ -146,10 +149,21 @@ def _is_running(pod: dict[str, Any]) -> bool:
     return any("running" in one.get("state", {}) for one in statuses)
 
 
+def first_seed(stage: Stage) -> int:
+    """
+    A seed that no earlier run has used; the n-th release adds n.
+
+    A template that was there before is a rollback, which a gate lets pass, as long as
+    its ReplicaSet is kept. Which calls fail depends on the pods' names besides, so
+    the drill's own seed could not repeat them anyway.
+    """
+    return int(stage.marks.clock()) * SEEDS_A_SECOND
+
+
 def rehearsal(component: str, seed: int, **values: Any) -> tuple[str, ...]:
     """`helm --set` of a rehearsal; values are JSON."""
     words = {**values, "seed": seed}
     return tuple(f"{component}.rehearsal.{name}={value}" for name, value in words.items())
 
 
-__all__ = ["BAD", "IDENTICAL", "JudgedRelease", "rehearsal"]
+__all__ = ["BAD", "IDENTICAL", "JudgedRelease", "first_seed", "rehearsal"]

@@ -23,7 +23,13 @@ from hailstorm_drills.checkers.bad_release import (
 )
 from hailstorm_drills.checkers.recovery import check_recovery
 from hailstorm_drills.faults.base import Fault
-from hailstorm_drills.faults.judged_release import BAD, IDENTICAL, JudgedRelease, rehearsal
+from hailstorm_drills.faults.judged_release import (
+    BAD,
+    IDENTICAL,
+    JudgedRelease,
+    first_seed,
+    rehearsal,
+)
 from hailstorm_drills.faults.repeated import Repeated
 from hailstorm_drills.faults.stage import Stage
 from hailstorm_drills.marks import DEPLOY
@@ -69,7 +75,7 @@ def steps(p: Parameters) -> Sequence[Step]:
 def make_fault(stage: Stage) -> Fault:
     """Releases in a row."""
     p = stage.parameters
-    identical = identical_of(p)
+    identical, seed = identical_of(p), first_seed(stage)
 
     def make(n: int) -> JudgedRelease:
         kind = IDENTICAL if n <= identical else BAD
@@ -77,10 +83,10 @@ def make_fault(stage: Stage) -> Fault:
         return JudgedRelease(
             stage,
             COMPONENT,
-            rehearsal(COMPONENT, p.seed + n, failShare=share),
+            rehearsal(COMPONENT, seed + n, failShare=share),
             kind=kind,
             settles=n >= identical,
-            back=rehearsal(COMPONENT, p.seed + identical, failShare=BACKGROUND),
+            back=rehearsal(COMPONENT, seed + identical, failShare=BACKGROUND),
         )
 
     def name(n: int) -> str:

@@ -26,7 +26,7 @@ from hailstorm_drills.checkers.bad_release import (
 )
 from hailstorm_drills.checkers.base import Checker
 from hailstorm_drills.faults.base import Fault
-from hailstorm_drills.faults.judged_release import JudgedRelease, rehearsal
+from hailstorm_drills.faults.judged_release import JudgedRelease, first_seed, rehearsal
 from hailstorm_drills.faults.repeated import Repeated
 from hailstorm_drills.faults.stage import Stage
 from hailstorm_drills.marks import DEPLOY
@@ -104,8 +104,10 @@ def _make(
         ]
 
     def make_fault(stage: Stage) -> Fault:
+        seed = first_seed(stage)
+
         def make(n: int) -> JudgedRelease:
-            settings = rehearsal(COMPONENT, stage.parameters.seed + n, **bad)
+            settings = rehearsal(COMPONENT, seed + n, **bad)
             return JudgedRelease(stage, COMPONENT, settings, serves=serves)
 
         return Repeated(stage, make, DEPLOY, lambda n: f"bad release {n}")

@@ -55,9 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         slo_seconds=options.slo_ms / 1000,
     )
     cards = compare(demand, pod, options)
-    print(f"{demand.name}: {demand.seconds} s, seed {options.seed}, pods of {pod.calls_per_second:g}"
-          f" calls/s that start in {pod.startup_seconds:g} s, SLO {options.slo_ms:g} ms, "
-          f"target {_target(pod, options):.2f} in flight at {options.utilisation:g}")  # fmt: skip
+    print(
+        f"{demand.name}: {demand.seconds} s, seed {options.seed}, "
+        f"pods of {pod.calls_per_second:g} calls/s that start in {pod.startup_seconds:g} s, "
+        f"SLO {options.slo_ms:g} ms, "
+        f"target {_target(pod, options):.2f} in flight at {options.utilisation:g}"
+    )
     print(table(cards))
     if options.json is not None:
         options.json.write_text(json.dumps(report(demand, pod, options, cards), indent=1) + "\n")
@@ -107,7 +110,16 @@ def policies(
 
 def table(cards: Sequence[Scorecard]) -> str:
     """The scorecard as text."""
-    head = ("policy", "s short", "over SLO", "failed", "pod-seconds", "flaps", "writes", "most pods")
+    head = (
+        "policy",
+        "s short",
+        "over SLO",
+        "failed",
+        "pod-seconds",
+        "flaps",
+        "writes",
+        "most pods",
+    )
     rows = [head] + [
         (
             card.policy,
@@ -186,7 +198,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--startup", type=float, default=PodModel.startup_seconds, help="seconds to ready")
     add("--target-in-flight", type=float, help="calls in flight at a pod's knee; else the model's")
     add("--utilisation", type=float, default=specs.DEFAULT_UTILISATION)
-    add("--cpu-target", type=float, default=CPU_TARGET, help="share of the limit, of the HPA on CPU")
+    add(
+        "--cpu-target", type=float, default=CPU_TARGET, help="share of the limit, of the HPA on CPU"
+    )
     add("--fast-window", type=float, default=specs.DEFAULT_FAST_WINDOW_SECONDS)
     add("--stable-window", type=float, default=specs.DEFAULT_STABLE_WINDOW_SECONDS)
     add("--scale-down-window", type=float, default=specs.DEFAULT_SCALE_DOWN_WINDOW_SECONDS)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
-from typing import Final, TextIO
+from typing import IO, Final
 
 # Short enough for the evening's peak, long enough that few pickups make no noise.
 BIN_SECONDS: Final = 900
@@ -148,12 +148,12 @@ def spread(counts: list[int], low: float, high: float) -> Iterator[float]:
         yield (1 - share) * rates[before % len(rates)] + share * rates[(before + 1) % len(rates)]
 
 
-def _read_bins(file: TextIO) -> list[int]:
+def _read_bins(file: IO[str]) -> list[int]:
     lines = (line for line in file if not line.startswith("#"))
     return [int(row["pickups"]) for row in csv.DictReader(lines)]
 
 
-def _open(path: Path) -> TextIO:
+def _open(path: Path) -> IO[str]:
     try:
         if path.suffix == ".gz":
             return gzip.open(path, "rt", encoding="utf-8", newline="")

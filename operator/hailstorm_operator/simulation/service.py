@@ -16,6 +16,7 @@ from typing import Final
 # Longer queues than that have no probability left below full use.
 LONGEST: Final = 12
 
+
 @dataclass(frozen=True)
 class PodModel:
     """
@@ -38,7 +39,7 @@ class PodModel:
     def in_flight(self, use: float) -> float:
         """Calls in flight on a pod at a share of its capacity, without a backlog."""
         elsewhere = self.service_seconds - 1 / self.calls_per_second
-        queue = sum(use ** (2.0**length - 1) for length in range(1, LONGEST + 1))
+        queue = math.fsum(math.pow(use, 2.0**length - 1) for length in range(1, LONGEST + 1))
         return queue + use * self.calls_per_second * max(0.0, elsewhere)
 
     def share_late(self, use: float, waited: float) -> float:
@@ -46,7 +47,7 @@ class PodModel:
         left = self.slo_seconds - self.service_seconds - waited
         if left <= 0:
             return 1.0
-        return float(use ** (2.0 ** math.ceil(left * self.calls_per_second) - 1))
+        return math.pow(use, 2.0 ** math.ceil(left * self.calls_per_second) - 1)
 
     def knee(self, use: float = 0.9) -> float:
         """Calls in flight that a pod holds where queues begin to grow: its target."""

@@ -10,20 +10,18 @@ What this process offers or answers itself wakes the look at once.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from hailstorm.dispatch.neighbours import Neighbours
 from hailstorm.dispatch.v1 import dispatch_pb2
+from hailstorm.runtime import watches
 from hailstorm.runtime.clock import Clock
 from hailstorm.runtime.errors import ServiceError
 from hailstorm.trip.v1 import trip_pb2
 
-# Changes of this process that come together are told by one look. A guess:
-# nobody sees 20 ms, and it bounds the looks to 50 a second.
-WAKE_PAUSE_SECONDS: Final = 0.02
 # The most that ListOffers takes.
 MAX_DRIVERS: Final = 500
 
@@ -35,7 +33,7 @@ _REASONS: Final = {
 }
 
 
-class Watch:
+class Watch(watches.Watch):
     """
     One stream: the drivers it is about, and the offers it has been given to send.
 
@@ -44,12 +42,11 @@ class Watch:
     """
 
     def __init__(self, city_id: str, driver_ids: Iterable[str], draining: asyncio.Event) -> None:
+        super().__init__(draining)
         self.city_id = city_id
         self.driver_ids = frozenset(driver_ids)
         self.told: dict[str, str] = {}
-        self._draining = draining
         self._events: deque[Any] = deque()
-        self._changed = asyncio.Event()
 
     @property
     def wants_events(self) -> bool:
@@ -75,27 +72,18 @@ class Watch:
             self.told[trip.offer_id] = driver_id
             self._events.append(_offer(trip))
         if self._events:
-            self._changed.set()
+            self.wake()
 
-    def wake(self) -> None:
-        """Have the stream look at `draining`."""
-        self._changed.set()
-
-    async def events(self) -> AsyncGenerator[Any, None]:
-        """WatchOffersResponses, until the server drains."""
-        while True:
-            self._changed.clear()
-            while self._events:
-                # Taken out once it is sent: until then the stream wants no more.
-                yield self._events[0]
-                self._events.popleft()
-            if self._draining.is_set():
-                return
-            await self._changed.wait()
+    def _news(self) -> Iterator[Any]:
+        """WatchOffersResponses."""
+        while self._events:
+            # Taken out once it is sent: until then the stream wants no more.
+            yield self._events[0]
+            self._events.popleft()
 
 
-class OfferWatches:
-    """All open streams of this process, and the task that feeds them."""
+class OfferWatches(watches.Watches[Watch]):
+    """All open streams of offers."""
 
     def __init__(
         self,
@@ -105,58 +93,21 @@ class OfferWatches:
         draining: asyncio.Event,
         poll_seconds: float,
     ) -> None:
+        gauge = Gauge("hailstorm_offer_watches", "Open streams of offers.", registry=registry)
+        super().__init__(clock, gauge, draining, poll_seconds)
         self._neighbours = neighbours
-        self._clock = clock
-        self._draining = draining
-        self._poll_seconds = poll_seconds
-        self._open: dict[Watch, None] = {}
-        self._watched: dict[tuple[str, str], int] = {}
-        self._wanted = asyncio.Event()
-        self._gauge = Gauge("hailstorm_offer_watches", "Open streams of offers.", registry=registry)
 
     @contextlib.contextmanager
     def watch(self, city_id: str, driver_ids: Sequence[str]) -> Iterator[Watch]:
         """Follow the offers of drivers for as long as the block lasts."""
         watch = Watch(city_id, driver_ids, self._draining)
-        self._open[watch] = None
-        for driver_id in watch.driver_ids:
-            name = (city_id, driver_id)
-            self._watched[name] = self._watched.get(name, 0) + 1
-        self._gauge.set(len(self._open))
-        self._wanted.set()
-        try:
+        names = [(city_id, driver_id) for driver_id in watch.driver_ids]
+        with self._following(watch, names):
             yield watch
-        finally:
-            del self._open[watch]
-            for driver_id in watch.driver_ids:
-                name = (city_id, driver_id)
-                self._watched[name] -= 1
-                if not self._watched[name]:
-                    del self._watched[name]
-            self._gauge.set(len(self._open))
 
     def changed(self, city_id: str, driver_id: str) -> None:
         """This process has made or answered an offer: look at once, if anybody watches it."""
-        if (city_id, driver_id) in self._watched:
-            self._wanted.set()
-
-    async def feed(self) -> None:
-        """Tell all watches what is new, for as long as the process lives."""
-        while True:
-            if self._open:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wanted.wait(), self._poll_seconds)
-            else:
-                await self._wanted.wait()
-            self._wanted.clear()
-            await self._look()
-            await self._clock.sleep(WAKE_PAUSE_SECONDS)
-
-    async def end_with_drain(self) -> None:
-        """Wake every stream once the server drains, so that it ends itself."""
-        await self._draining.wait()
-        for watch in tuple(self._open):
-            watch.wake()
+        self._look_soon((city_id, driver_id))
 
     async def _look(self) -> None:
         cities: dict[str, list[Watch]] = {}

@@ -8,19 +8,21 @@ driver's next ping four seconds later, and what it still shows ages out by itsel
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from hailstorm.location import keys
 from hailstorm.location.geometry import cell_at
-from hailstorm.location.index import DriverIndex, Entry, Found
+from hailstorm.location.index import Change, DriverIndex, Entry, Found, Search
 from hailstorm.location.positions import (
     Availability,
     Decisions,
     Fix,
+    Known,
     Ping,
     Refusal,
     decide_batch,
     drivers_to_look_up,
+    new,
 )
 from hailstorm.location.records import (
     ORDER_CHARACTERS,
@@ -28,6 +30,7 @@ from hailstorm.location.records import (
     encode_member,
     encode_record,
     indexed_member,
+    read_record,
 )
 from hailstorm.location.settings import PositionSettings
 from hailstorm.location.store import Command, Script, Store
@@ -35,6 +38,7 @@ from hailstorm.runtime.clock import Clock
 
 # Lua's answer for a record that was already newer; no record is so short.
 _REFUSED: Final = "0"
+_AVAILABLE: Final = Availability.AVAILABLE
 
 _COMPARE_AND_SET = Script.of(f"""
 -- KEYS: records. ARGV: milliseconds to live, the new records, a line each: one
@@ -56,6 +60,15 @@ for record in string.gmatch(ARGV[2], '[^\\n]+') do
 end
 return table.concat(replies, '\\n')
 """)
+
+
+class _Write(NamedTuple):
+    """What is written in one slot, in columns: record by record."""
+
+    driver_ids: list[str]
+    names: list[str]
+    news: list[str]
+    olds: list[str]
 
 
 class Drivers:
@@ -80,9 +93,12 @@ class Drivers:
         now_ms = self._now_ms()
         slots = keys.driver_records(city_id, drivers_to_look_up(pings))
         records = await self._records(slots)
-        known = {driver_id: decode_record(record) for driver_id, record in records.items()}
+        known: dict[str, Known] = {}
+        indexed: dict[str, tuple[int, str] | None] = {}
+        for driver_id, record in records.items():
+            known[driver_id], indexed[driver_id] = read_record(record)
         decisions = decide_batch(pings, known, now_ms, self._settings)
-        await self._write(city_id, slots, records, decisions, now_ms)
+        await self._write(city_id, slots, records, indexed, decisions, now_ms)
         return decisions
 
     async def positions(self, city_id: str, driver_ids: Iterable[str]) -> list[Fix]:
@@ -103,7 +119,7 @@ class Drivers:
     ) -> list[Found]:
         """Available drivers around a point, nearest first. Raises StoreUnavailableError."""
         return await self._index.search(
-            city_id, latitude, longitude, max_drivers, max_radius_m, self._now_ms()
+            Search(city_id, latitude, longitude, max_drivers, max_radius_m, self._now_ms())
         )
 
     async def _records(self, slots: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -121,6 +137,7 @@ class Drivers:
         city_id: str,
         slots: Iterable[Mapping[str, str]],
         records: Mapping[str, str],
+        indexed: Mapping[str, tuple[int, str] | None],
         decisions: Decisions,
         now_ms: int,
     ) -> None:
@@ -132,43 +149,54 @@ class Drivers:
         right afterwards, and what they lost becomes refused as stale.
         """
         latest = decisions.latest
-        written: list[str] = []
+        writes: list[_Write] = []
         removed: list[Entry] = []
         added: dict[str, tuple[Entry, Fix]] = {}
-        commands = []
         for slot in slots:
-            names, news = [], []
+            write = _Write([], [], [], [])
             for driver_id, name in slot.items():
-                if driver_id not in latest:
+                chosen = latest.get(driver_id)
+                if chosen is None:
                     continue
-                _, fix = latest[driver_id]
-                entry = Entry(cell_at(fix.latitude, fix.longitude), encode_member(fix))
-                written.append(driver_id)
-                names.append(name)
-                news.append(encode_record(fix, entry.cell, entry.member))
-                if fix.availability is Availability.AVAILABLE:
-                    added[driver_id] = (entry, fix)
-                if driver_id in records:
-                    removed += _indexed(records[driver_id])
-            if names:
-                commands.append(_COMPARE_AND_SET.call(names, (self._memory_ms, "\n".join(news))))
-        changes = self._index.update(city_id, removed, added.values(), now_ms)
+                fix = chosen[1]
+                cell, member = cell_at(fix[2], fix[3]), encode_member(fix)
+                write.driver_ids.append(driver_id)
+                write.names.append(name)
+                write.news.append(encode_record(fix, cell, member))
+                write.olds.append(records.get(driver_id, ""))
+                if fix[5] is _AVAILABLE:
+                    added[driver_id] = (new(Entry, (cell, member)), fix)
+                before = indexed.get(driver_id)
+                if before is not None:
+                    removed.append(new(Entry, before))
+            if write.names:
+                writes.append(write)
+        commands = [
+            _COMPARE_AND_SET.call(write.names, (self._memory_ms, "\n".join(write.news)))
+            for write in writes
+        ]
+        changes = self._index.update(Change(city_id, removed, added.values(), now_ms))
         replies = await self._store.write([*commands, *changes])
-        replaced = [old for reply in replies[: len(commands)] for old in reply.decode().split("\n")]
 
         wrong: list[Entry] = []
-        for driver_id, old in zip(written, replaced, strict=True):
-            if old == records.get(driver_id, ""):
+        for write, reply in zip(writes, replies, strict=False):
+            # Nearly always, and then there is nothing to look at one by one.
+            if reply == "\n".join(write.olds).encode():
                 continue
-            if old != _REFUSED:
-                wrong += _indexed(old)
-                continue
-            decisions.refused.append((latest[driver_id][0], Refusal.STALE))
-            decisions.accepted_count -= 1
-            if driver_id in added:
-                wrong.append(added[driver_id][0])
+            replaced = reply.decode().split("\n")
+            for driver_id, was, old in zip(write.driver_ids, write.olds, replaced, strict=True):
+                if old == was:
+                    continue
+                if old != _REFUSED:
+                    wrong += _indexed(old)
+                    continue
+                decisions.refused.append((latest[driver_id][0], Refusal.STALE))
+                decisions.accepted_count -= 1
+                if driver_id in added:
+                    wrong.append(added[driver_id][0])
         decisions.refused.sort()
-        await self._store.write(self._index.update(city_id, wrong, (), now_ms))
+        if wrong:
+            await self._store.write(self._index.update(Change(city_id, wrong, (), now_ms)))
 
     def _now_ms(self) -> int:
         return int(self._clock.now() * 1000)

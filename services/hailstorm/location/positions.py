@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from hailstorm.location.geometry import distance_m, moved_at_most_m
 from hailstorm.location.settings import PositionSettings
-from hailstorm.runtime.violations import is_id, is_on_earth
+from hailstorm.runtime.violations import are_ids, is_id, is_on_earth
 
 
 class Availability(enum.IntEnum):
@@ -41,7 +41,12 @@ _OFFLINE: Final = Availability.OFFLINE
 
 
 # Tuples, here and in the index: a frozen dataclass takes three times as long to
-# make, and a batch makes hundreds.
+# make, and a batch makes hundreds. Where a batch makes one for each position it
+# calls `new` for it, since a named tuple's own `__new__` is a Python function: it
+# takes three times as long as the tuple itself.
+new: Final = tuple.__new__
+
+
 class Ping(NamedTuple):
     """
     One ping as the phone sent it; None is what it left out.
@@ -91,9 +96,19 @@ class Decisions:
     refused: list[tuple[int, Refusal]] = field(default_factory=list)
 
 
+class _Bounds(NamedTuple):
+    """What one moment allows: the same for all of a batch."""
+
+    latest_ms: float
+    oldest_ms: float
+    jitter_m: float
+    max_speed_mps: float
+
+
 def drivers_to_look_up(pings: Iterable[Ping]) -> list[str]:
     """The drivers of whom something may be known, each once."""
-    return list(dict.fromkeys(ping.driver_id for ping in pings if is_id(ping.driver_id)))
+    driver_ids = list(dict.fromkeys([ping[0] for ping in pings]))
+    return driver_ids if are_ids(driver_ids) else [each for each in driver_ids if is_id(each)]
 
 
 def decide_batch(
@@ -106,18 +121,28 @@ def decide_batch(
     their order in the batch, each against the one before.
     """
     decisions = Decisions()
-    memory = dict(known)
-    # Sorting is stable: of equal sequences the first in the batch comes first.
-    for index, ping in sorted(enumerate(pings), key=lambda each: each[1].sequence):
-        fix = decide_ping(ping, memory.get(ping.driver_id), now_ms, settings)
+    latest, refused = decisions.latest, decisions.refused
+    bounds = _bounds(now_ms, settings)
+    driver_ids = [ping[0] for ping in pings]
+    are_good = are_ids(driver_ids)
+    order: Iterable[tuple[int, Ping]] = enumerate(pings)
+    memory: dict[str, Known] | None = None
+    if len(set(driver_ids)) < len(driver_ids):
+        # Sorting is stable: of equal sequences the first in the batch comes first.
+        order = sorted(order, key=lambda each: each[1].sequence)
+        # Only then does what becomes of one ping matter to another.
+        known = memory = dict(known)
+    for index, ping in order:
+        driver_id = ping[0]
+        fix = _decide(ping, known.get(driver_id), bounds, are_good or is_id(driver_id))
         if isinstance(fix, Refusal):
-            decisions.refused.append((index, fix))
+            refused.append((index, fix))
             continue
-        is_offline = fix.availability is _OFFLINE
-        memory[fix.driver_id] = Known(fix.sequence, None if is_offline else fix)
-        decisions.latest[fix.driver_id] = (index, fix)
-        decisions.accepted_count += 1
-    decisions.refused.sort()
+        latest[driver_id] = (index, fix)
+        if memory is not None:
+            memory[driver_id] = Known(fix.sequence, None if fix[5] is _OFFLINE else fix)
+    decisions.accepted_count = len(pings) - len(refused)
+    refused.sort()
     return decisions
 
 
@@ -125,6 +150,19 @@ def decide_ping(
     ping: Ping, known: Known | None, now_ms: int, settings: PositionSettings
 ) -> Fix | Refusal:
     """Believe a ping, or say why not: the first reason in the order below."""
+    return _decide(ping, known, _bounds(now_ms, settings), is_id(ping.driver_id))
+
+
+def _bounds(now_ms: int, settings: PositionSettings) -> _Bounds:
+    return _Bounds(
+        now_ms + settings.future_seconds * 1000,
+        now_ms - settings.memory_seconds * 1000,
+        settings.jitter_m,
+        settings.max_speed_mps,
+    )
+
+
+def _decide(ping: Ping, known: Known | None, bounds: _Bounds, has_id: bool) -> Fix | Refusal:
     driver_id, sequence, latitude, longitude, observed_ms, number = ping
     availability = _AVAILABILITIES.get(number)
     if (
@@ -132,34 +170,33 @@ def decide_ping(
         or longitude is None
         or observed_ms is None
         or availability is None
-        or not is_id(driver_id)
+        or not has_id
     ):
         return Refusal.MALFORMED
     if not is_on_earth(latitude, longitude):
         return Refusal.IMPOSSIBLE
-    if observed_ms > now_ms + settings.future_seconds * 1000:
+    if observed_ms > bounds[0]:
         return Refusal.FUTURE
-    if observed_ms < now_ms - settings.memory_seconds * 1000:
+    if observed_ms < bounds[1]:
         return Refusal.TOO_OLD
-    fix = Fix(driver_id, sequence, latitude, longitude, observed_ms, availability)
+    fix = new(Fix, (driver_id, sequence, latitude, longitude, observed_ms, availability))
     if known is None:
         return fix
-    if sequence <= known.sequence:
+    if sequence <= known[0]:
         return Refusal.STALE
     # Whoever goes offline is believed from anywhere: nobody is sent there.
-    is_offline = availability is _OFFLINE
-    if known.fix is not None and not is_offline and _is_teleport(known.fix, fix, settings):
+    before = known[1]
+    if before is not None and availability is not _OFFLINE and _is_teleport(before, fix, bounds):
         return Refusal.TELEPORT
     return fix
 
 
-def _is_teleport(before: Fix, after: Fix, settings: PositionSettings) -> bool:
+def _is_teleport(before: Fix, after: Fix, bounds: _Bounds) -> bool:
     # Nearly all of them: for these the way itself need not be worked out.
-    if moved_at_most_m(before.latitude, before.longitude, after.latitude, after.longitude) <= (
-        settings.jitter_m
-    ):
+    at_most_m = moved_at_most_m(before[2], before[3], after[2], after[3])
+    if at_most_m <= bounds.jitter_m:
         return False
     moved_m = distance_m(before.latitude, before.longitude, after.latitude, after.longitude)
     # A phone whose clock was set back has moved in no time, not in negative time.
     seconds = max(0, after.observed_ms - before.observed_ms) / 1000
-    return moved_m > settings.jitter_m + settings.max_speed_mps * seconds
+    return moved_m > bounds.jitter_m + bounds.max_speed_mps * seconds

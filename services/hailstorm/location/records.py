@@ -13,21 +13,21 @@ compares as its number does.
 
 from typing import Final
 
-from hailstorm.location.positions import Availability, Fix, Known
+from hailstorm.location.positions import Availability, Fix, Known, new
 
 # Digits of 2^64; also the length that the Lua script compares.
 ORDER_CHARACTERS: Final = 20
 _ORDER_OFFSET: Final = 2**63
 _DIGITS: Final = {availability: str(availability.value) for availability in Availability}
 _BY_DIGIT: Final = {digit: availability for availability, digit in _DIGITS.items()}
+_OFFLINE: Final = Availability.OFFLINE
 _AVAILABLE: Final = _DIGITS[Availability.AVAILABLE]
 
 
 def encode_member(fix: Fix) -> str:
     """The index member of a position; seven decimals are a centimetre."""
-    return (
-        f"{fix.driver_id}|{fix.latitude:.7f}|{fix.longitude:.7f}|{fix.observed_ms}|{fix.sequence}"
-    )
+    driver_id, sequence, latitude, longitude, observed_ms, _ = fix
+    return f"{driver_id}|{latitude:.7f}|{longitude:.7f}|{observed_ms}|{sequence}"
 
 
 def decode_member(member: str, availability: Availability = Availability.AVAILABLE) -> Fix:
@@ -37,18 +37,15 @@ def decode_member(member: str, availability: Availability = Availability.AVAILAB
 
 def encode_record(fix: Fix, cell: int, member: str) -> str:
     """The record of a position, with its member; of an offline driver only the sequence is kept."""
-    kept = "" if fix.availability is Availability.OFFLINE else member
-    order = f"{fix.sequence + _ORDER_OFFSET:0{ORDER_CHARACTERS}d}"
-    return f"{order}|{_DIGITS[fix.availability]}|{cell:x}|{kept}"
+    _, sequence, _, _, _, availability = fix
+    kept = "" if availability is _OFFLINE else member
+    order = str(sequence + _ORDER_OFFSET).zfill(ORDER_CHARACTERS)
+    return f"{order}|{_DIGITS[availability]}|{cell:x}|{kept}"
 
 
 def decode_record(record: str) -> Known:
     """What a record says. Raises ValueError for anything else."""
-    order, availability, _, *member = record.split("|")
-    if member == [""]:
-        return Known(int(order) - _ORDER_OFFSET, None)
-    fix = _fix(member, _BY_DIGIT[availability])
-    return Known(fix.sequence, fix)
+    return read_record(record)[0]
 
 
 def indexed_member(record: str) -> tuple[int, str] | None:
@@ -59,8 +56,17 @@ def indexed_member(record: str) -> tuple[int, str] | None:
     return int(cell, 16), member
 
 
+def read_record(record: str) -> tuple[Known, tuple[int, str] | None]:
+    """Both of the above at once, for the many of a batch. Raises ValueError for anything else."""
+    order, digit, cell, member = record.split("|", 3)
+    if not member:
+        return Known(int(order) - _ORDER_OFFSET, None), None
+    fix = _fix(member.split("|"), _BY_DIGIT[digit])
+    indexed = (int(cell, 16), member) if digit == _AVAILABLE else None
+    return new(Known, (fix[1], fix)), indexed
+
+
 def _fix(fields: list[str], availability: Availability) -> Fix:
     driver_id, latitude, longitude, observed_ms, sequence = fields
-    return Fix(
-        driver_id, int(sequence), float(latitude), float(longitude), int(observed_ms), availability
-    )
+    position = float(latitude), float(longitude), int(observed_ms)
+    return new(Fix, (driver_id, int(sequence), *position, availability))

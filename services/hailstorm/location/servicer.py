@@ -10,7 +10,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Counter
 
 from hailstorm.location.drivers import Drivers
-from hailstorm.location.positions import Fix, Ping, Refusal
+from hailstorm.location.positions import Fix, Ping, Refusal, new
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
 from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.violations import Violations
@@ -60,7 +60,7 @@ class LocationServicer(location_pb2_grpc.LocationServiceServicer):
         violations.identifier("city_id", request.city_id)
         violations.size("positions", request.positions, 1, MAX_BATCH)
         violations.raise_if_any()
-        pings = [_ping(position) for position in request.positions]
+        pings = pings_of(request.positions)
         decisions = await self._drivers.report(request.city_id, pings)
         self._accepted.inc(decisions.accepted_count)
         response = location_pb2.ReportPositionsResponse(accepted_count=decisions.accepted_count)
@@ -107,29 +107,38 @@ class LocationServicer(location_pb2_grpc.LocationServiceServicer):
         return response
 
 
-def _ping(position: Any) -> Ping:
-    # Each look at a message's field makes an object, so it is done once.
-    point = position.point if position.HasField("point") else None
-    return Ping(
-        position.driver_id,
-        position.sequence,
-        None if point is None else point.latitude,
-        None if point is None else point.longitude,
-        _milliseconds(position),
-        position.availability,
-    )
+def pings_of(positions: Any) -> list[Ping]:
+    """
+    What the phones say. A time that is none, or is left out, is None.
 
-
-def _milliseconds(position: Any) -> int | None:
-    """When the phone took it; None when it does not say, or says what is no time."""
-    if not position.HasField("observed_at"):
-        return None
-    observed_at = position.observed_at
-    seconds, nanos = observed_at.seconds, observed_at.nanos
-    if not 0 < seconds <= _MAX_SECONDS or not 0 <= nanos < _NANOSECONDS:
-        return None
-    milliseconds: int = seconds * 1000 + nanos // 1_000_000
-    return milliseconds
+    Each look at a message's field makes an object, so it is done once, and a
+    message is asked whether it has a field only where the value leaves it open.
+    """
+    pings = []
+    for position in positions:
+        point, observed_at = position.point, position.observed_at
+        latitude, longitude = point.latitude, point.longitude
+        if not (latitude or longitude or position.HasField("point")):
+            latitude = longitude = None
+        # A time that is left out has 0 seconds, as no time that is told has.
+        seconds, nanos = observed_at.seconds, observed_at.nanos
+        observed_ms = None
+        if 0 < seconds <= _MAX_SECONDS and 0 <= nanos < _NANOSECONDS:
+            observed_ms = seconds * 1000 + nanos // 1_000_000
+        pings.append(
+            new(
+                Ping,
+                (
+                    position.driver_id,
+                    position.sequence,
+                    latitude,
+                    longitude,
+                    observed_ms,
+                    position.availability,
+                ),
+            )
+        )
+    return pings
 
 
 def _write_fix(message: Any, fix: Fix) -> None:

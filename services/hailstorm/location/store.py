@@ -14,10 +14,6 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from redis.asyncio import BlockingConnectionPool, Connection, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.connection import HiredisRespSerializer
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -32,6 +28,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from hailstorm.location.cluster import Address, Cluster
 from hailstorm.location.commands import Command, Script, StoreUnavailableError
+from hailstorm.location.connection import Connection
 from hailstorm.location.settings import RedisMode, RedisSettings
 from hailstorm.runtime.breaker import Breaker
 from hailstorm.runtime.calls import remaining_seconds
@@ -91,21 +88,6 @@ class StoreMetrics:
         self._reachable.set(not self._away)
 
 
-class _Connection(Connection):
-    """
-    Packs commands in C, as redis-py does for all connections but those of asyncio.
-
-    A batch of a hundred positions is four hundred words; in Python, packing them
-    takes a tenth of what the whole batch does.
-    """
-
-    _packer: Final = HiredisRespSerializer()
-
-    def pack_command(self, *words: Any) -> list[bytes]:
-        packed: list[bytes] = self._packer.pack(*words)
-        return packed
-
-
 class Store:
     """
     Redis, as `settings.mode` says: one server, or a cluster of them.
@@ -160,20 +142,9 @@ class Server:
         self._address = (settings.host, settings.port)
         # redis-py's MovedError is one, too.
         self._answers = (AskError,) if leaves_redirects else ()
-        pool = BlockingConnectionPool(
-            connection_class=_Connection,
-            host=settings.host,
-            port=settings.port,
-            password=settings.password,
-            # Never waited for: `_slots` lets no more callers in than there are.
-            max_connections=settings.pool_max,
-            # Ours is patient with our own loop, and these are not.
-            socket_timeout=None,
-            socket_connect_timeout=None,
-            # redis-py's own retry repeats writes as readily as reads.
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._redis: Redis = Redis.from_pool(pool)
+        # Those that nobody asks now, the last one used on top.
+        self._idle: list[Connection] = []
+        self._connections: set[Connection] = set()
         self._slots = asyncio.Semaphore(settings.pool_max)
         self._breaker = Breaker(clock, settings.breaker_failures, settings.breaker_open_seconds)
         self._metrics = metrics
@@ -193,8 +164,10 @@ class Server:
         return await self._run(commands, WRITE_ATTEMPTS, "write")
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._redis.aclose(close_connection_pool=True)
+        """Close all connections; those that a caller still waits for are cut."""
+        self._idle.clear()
+        while self._connections:
+            self._connections.pop().close()
 
     async def _run(self, commands: Sequence[Command], attempts: int, kind: str) -> list[Any]:
         if not commands:
@@ -210,6 +183,10 @@ class Server:
     async def _stand_in_line(self) -> None:
         # Apart from the time that Redis gets: who waits for our own CPU must not
         # take Redis for away, and have the edge repeat the call elsewhere.
+        if not self._slots.locked():
+            # Returns at once, and needs no timer for it.
+            await self._slots.acquire()
+            return
         try:
             async with patiently(self._settings.pool_wait_seconds):
                 await self._slots.acquire()
@@ -274,15 +251,30 @@ class Server:
         return results
 
     async def _execute(self, commands: Sequence[Command]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command.words)
-            results: list[Any] = await pipeline.execute(raise_on_error=False)
-            return results
+        connection = await self._connected()
+        try:
+            return await connection.ask(commands)
+        finally:
+            if connection.is_open:
+                self._idle.append(connection)
+            else:
+                self._connections.discard(connection)
+
+    async def _connected(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                return connection
+            self._connections.discard(connection)
+        s = self._settings
+        password = None if s.password is None else str(s.password)
+        connection = await Connection.open(s.host, s.port, password)
+        self._connections.add(connection)
+        return connection
 
     def _note(self, is_reachable: bool, error: Exception | None = None) -> None:
-        self._metrics.note(self._address, is_reachable)
         if is_reachable is not self._is_reachable:
+            self._metrics.note(self._address, is_reachable)
             # Once for each change: an outage must not fill the log.
             if not is_reachable:
                 _log.warning(

@@ -39,7 +39,6 @@ async def start(process: Process[TripSettings]) -> None:
     settings, clock, registry = process.settings, process.clock, process.registry
     lifecycle, flags = process.lifecycle, process.flags
     database = Database(settings.postgres, clock, registry)
-    await database.open()
     lifecycle.on_close("postgres", database.close)
     transitions = Transitions(database, clock, registry, encode_answer)
     watches = Watches(

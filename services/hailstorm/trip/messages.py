@@ -10,7 +10,7 @@ import base64
 import binascii
 import datetime as dt
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final
 
 from hailstorm.runtime.violations import Violations, is_id
@@ -38,16 +38,24 @@ def write_trip(message: Any, trip: Trip) -> None:
     message.dropoff.latitude = trip.dropoff.latitude
     message.dropoff.longitude = trip.dropoff.longitude
     message.surge_multiplier = trip.surge_multiplier
-    message.requested_at.FromDatetime(trip.requested_at)
-    message.updated_at.FromDatetime(trip.updated_at)
+    _write_time(message.requested_at, trip.requested_at)
+    _write_time(message.updated_at, trip.updated_at)
     if trip.driver_id is not None:
         message.driver_id = trip.driver_id
     if trip.offer_id is not None:
         message.offer_id = trip.offer_id
     if trip.offer_expires_at is not None:
-        message.offer_expires_at.FromDatetime(trip.offer_expires_at)
+        _write_time(message.offer_expires_at, trip.offer_expires_at)
     if trip.end_reason is not None:
         message.end_reason = trip.end_reason
+
+
+def _write_time(message: Any, at: dt.datetime) -> None:
+    # As Timestamp.FromDatetime, which goes through a tuple and a calendar: three
+    # of them are in every answer.
+    since = at - _EPOCH
+    message.seconds = since.days * 86_400 + since.seconds
+    message.nanos = since.microseconds * 1_000
 
 
 def encode_answer(trip: Trip) -> bytes:
@@ -62,17 +70,19 @@ def place_of(point: Any) -> Place:
     return Place(point.latitude, point.longitude)
 
 
-def key_of(method: str, actor: str, request: Any, without: Iterable[str] = ()) -> Key:
+def key_of(method: str, actor: str, request: Any, without: Collection[str] = ()) -> Key:
     """
     The key of a request, and the hash of what its repetitions must have equal.
 
     `without` names the fields that a repetition may have otherwise, since
     whoever repeats has to find them anew.
     """
-    same = type(request)()
-    same.CopyFrom(request)
-    for field in without:
-        same.ClearField(field)
+    same = request
+    if without:
+        same = type(request)()
+        same.CopyFrom(request)
+        for field in without:
+            same.ClearField(field)
     digest = hashlib.sha256(same.SerializeToString(deterministic=True)).digest()
     return Key(f"{method}/{actor}" if actor else method, request.idempotency_key, digest)
 

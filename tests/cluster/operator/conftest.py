@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,20 +18,43 @@ LOOK_SECONDS = 0.2
 # Ends at once when asked to: rollouts of a test should not wait for a grace period.
 IDLE = "trap 'exit 0' TERM; sleep infinity & wait"
 
-# Answers /stats as an Envoy does; /set?value= is for the test alone.
+# Answers /stats as an Envoy does, and /metrics as a pod;
+# /set?value=&shed=&pods=address:calls,... is for the test alone.
 EDGE_STUB = """
-import http.server, re, urllib.parse
-calls = 0.0
+import http.server, re, time, urllib.parse
+calls = rate = shed = 0.0
+pods = {}
+since = last = time.time()
+def figures():
+    global shed, last
+    now = time.time()
+    shed, last = shed + rate * (now - last), now
+    return {
+        "upstream_rq_active": f"{calls:g}",
+        "upstream_rq_completed": f"{int(shed + 100 * (now - since))}",
+        "upstream_rq_time": "P0(50,50) P50(50,50) P100(50,50)",
+        "grpc.8": f"{int(shed)}",
+        **pods,
+    }
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        global calls
+        global calls, rate
         url = urllib.parse.urlsplit(self.path)
         query = urllib.parse.parse_qs(url.query)
+        lines = []
         if url.path == "/set":
-            calls = float(query["value"][0])
-        name = "cluster.app.upstream_rq_active"
-        known = url.path == "/stats" and re.search(query["filter"][0], name)
-        body = f"{name}: {calls:g}\\n".encode() if known else b""
+            figures()
+            calls = float(query.get("value", [calls])[0])
+            rate = float(query.get("shed", [rate])[0])
+            for pod in filter(None, query.get("pods", [""])[0].split(",")):
+                address, _, value = pod.rpartition(":")
+                pods[f"endpoint.{address}_50051.rq_active"] = value
+        elif url.path == "/metrics":
+            lines = [f"calls_in_flight {calls:g}"]
+        elif url.path == "/stats":
+            lines = [f"cluster.app.{name}: {value}" for name, value in figures().items()]
+            lines = [one for one in lines if re.search(query["filter"][0], one.split(": ")[0])]
+        body = "".join(one + chr(10) for one in lines).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -184,10 +207,34 @@ class Place:
         self.kubectl("wait", "--for=condition=Ready", "pod", "-l", "app=edge", "--timeout=60s",
                      timeout=70)  # fmt: skip
 
-    def set_in_flight(self, calls: float, pod: str = "edge-0") -> None:
-        """Let an edge pod report so many calls in flight."""
-        path = f"/api/v1/namespaces/{self.namespace}/pods/http:{pod}:9902/proxy/set?value={calls}"
+    def set_in_flight(
+        self, calls: float, pod: str = "edge-0", by_address: Mapping[str, float] | None = None
+    ) -> None:
+        """Let an edge pod report so many calls in flight, and how many on each address."""
+        pods = ",".join(f"{address}:{value}" for address, value in (by_address or {}).items())
+        path = (
+            f"/api/v1/namespaces/{self.namespace}/pods/http:{pod}:9902/proxy/set"
+            f"?value={calls}&pods={pods}"
+        )
         self.cluster.kubectl("get", "--raw", path)
+
+    def set_shed(self, per_second: float, pod: str = "edge-0") -> None:
+        """Let an edge pod refuse so many calls a second."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/http:{pod}:9902/proxy/set"
+        self.cluster.kubectl("get", "--raw", f"{path}?shed={per_second}")
+
+    def service(self, name: str = "app", **selector: str) -> dict[str, Any]:
+        """A headless Service; by default of the pods of `deployment()`."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name},
+            "spec": {
+                "clusterIP": "None",
+                "selector": selector or {"app": "app"},
+                "ports": [{"name": "grpc", "port": 50051}],
+            },
+        }
 
     def scaler(self, name: str = "app", **spec: Any) -> dict[str, Any]:
         """A ServiceScaler with short windows."""
@@ -239,7 +286,7 @@ class Place:
 
 
 @pytest.fixture
-def place(operator: Cluster) -> Iterator[Place]:
+def place(operator: Cluster, kept_records: list[dict[str, Any]]) -> Iterator[Place]:
     """A fresh namespace; deleted afterwards without waiting for it."""
     namespace = f"operator-{uuid.uuid4().hex[:8]}"
     operator.make_namespace(namespace)
@@ -250,6 +297,7 @@ def place(operator: Cluster) -> Iterator[Place]:
     # The operator's own image: it is on the nodes, and has sh and python3.
     image = json.loads(images.stdout)["images"]["operator"]
     yield Place(operator, namespace, f"{image['repository']}:{image['tag']}")
+    kept_records += operator.get("rolloutrecords", "--namespace", namespace)["items"]
     operator.kubectl("delete", "namespace", namespace, "--wait=false")
 
 

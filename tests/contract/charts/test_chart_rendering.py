@@ -316,10 +316,7 @@ def test_network_policies_deny_what_none_allows() -> None:
     default = pick(manifests, "NetworkPolicy", "default-deny")["spec"]
     assert default == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     # Every workload has a policy of its own, or it could talk to DNS alone.
-    components = {
-        p["spec"]["podSelector"].get("matchLabels", {}).get("app.kubernetes.io/component")
-        for p in policies
-    }
+    components = {_component(p["spec"]["podSelector"]) for p in policies}
     assert components - {None} == {*SERVICES, "edge", "postgres", "redis", "migrate"}
     # Only the public port is open to everybody.
     for policy in policies:
@@ -327,6 +324,19 @@ def test_network_policies_deny_what_none_allows() -> None:
             if "from" not in rule:
                 assert (policy["metadata"]["name"], rule["ports"]) == ("edge", [{"port": "public"}])
     assert not [m for m in render("--set", "networkPolicy.enabled=false") if m in policies]
+
+
+def _component(selector: Manifest) -> str | None:
+    """The component whose pods a selector takes, its warm spares left out."""
+    name = "app.kubernetes.io/component"
+    if named := selector.get("matchLabels", {}).get(name):
+        return str(named)
+    for one in selector.get("matchExpressions", []):
+        if one["key"] == name:
+            service, spare = one["values"]
+            assert spare == f"{service}-spare"
+            return str(service)
+    return None
 
 
 def _ports(manifests: list[Manifest], component: str) -> set[str | int]:
@@ -343,17 +353,17 @@ def _ports(manifests: list[Manifest], component: str) -> set[str | int]:
 def test_network_policies_name_ports_that_exist() -> None:
     manifests = render()
     for policy in (m for m in manifests if m["kind"] == "NetworkPolicy"):
-        own = policy["spec"]["podSelector"].get("matchLabels", {})
         for rule in policy["spec"].get("ingress", []):
-            known = _ports(manifests, own["app.kubernetes.io/component"])
+            own = _component(policy["spec"]["podSelector"])
+            assert own is not None
+            known = _ports(manifests, own)
             assert {port["port"] for port in rule["ports"]} <= known
         for rule in policy["spec"].get("egress", []):
             for peer in rule["to"]:
                 if "namespaceSelector" in peer:
                     # Another release's; tests/contract/operator compares the recorder's port.
                     continue
-                labels = peer.get("podSelector", {}).get("matchLabels", {})
-                if component := labels.get("app.kubernetes.io/component"):
+                if component := _component(peer.get("podSelector", {})):
                     known = _ports(manifests, component)
                     assert {port["port"] for port in rule["ports"]} <= known
 

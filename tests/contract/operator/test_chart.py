@@ -14,7 +14,7 @@ import yaml
 
 from hailstorm_operator import api, specs
 from hailstorm_operator.gate import MAX_SECONDS
-from hailstorm_operator.handlers import LEASE_NAME
+from hailstorm_operator.leadership import LEASE_NAME
 from hailstorm_operator.policy_specs import (
     HOLD_MIN_READY,
     HOLD_PAUSED,
@@ -217,7 +217,7 @@ def test_crd_defaults_are_the_codes() -> None:
 
 def test_crd_declares_all_that_a_scaler_says() -> None:
     """What a schema does not declare is pruned: the replay would miss it."""
-    demand = Demand(90.0, 80.0, 100.0, "partial", 4, 0.5, 2.0)
+    demand = Demand(90.0, 80.0, 100.0, "partial", 4.0, 0.5, 2.0)
     inputs = Inputs(
         1000.0,
         rules_of(parse_scaler_spec(SCALER_SPEC), 4.0),
@@ -374,7 +374,9 @@ def test_rights_hold_nothing_that_kills_or_reads_secrets() -> None:
     assert writes == {
         ("apps", "deployments/scale", "patch"),
         ("apps", "deployments", "patch"),
+        ("apps", "deployments", "create"),
         ("apps", "deployments/status", "patch"),
+        ("", "pods", "patch"),
         (api.GROUP, "servicescalers/status", "patch"),
         (api.GROUP, "rolloutpolicies/status", "patch"),
         (api.GROUP, "rolloutrecords", "create"),
@@ -385,11 +387,31 @@ def test_rights_hold_nothing_that_kills_or_reads_secrets() -> None:
     }
 
 
+def test_namespaced_release_grants_the_same() -> None:
+    namespaced = render("--values", str(CHART / "ci" / "namespaced-values.yaml"))
+    missing = rules(render(), "ClusterRole") - rules(namespaced, "Role")
+    assert not missing
+
+
 def test_heartbeat_is_granted_by_the_codes_name() -> None:
     for one in render():
         for rule in one.get("rules", []):
             if rule["resources"] == ["leases"] and rule["verbs"] != ["create"]:
                 assert rule["resourceNames"] == [LEASE_NAME]
+
+
+@pytest.mark.parametrize("values", [[], ["--values", str(CHART / "ci" / "namespaced-values.yaml")]])
+def test_leadership_has_its_rights_however_the_operator_is_installed(values: list[str]) -> None:
+    objects = render(*values)
+    (bound,) = (one for one in objects if one["kind"] == "Deployment" and "metadata" in one
+                and one["metadata"]["name"] == "hailstorm-operator")  # fmt: skip
+    here = bound["metadata"]["namespace"]
+    local = [one for one in objects if one["metadata"].get("namespace") == here]
+    granted = rules(local, "Role") | rules(objects, "ClusterRole")
+    leases = "coordination.k8s.io", "leases"
+    for verb in ("get", "create", "patch", "list", "watch"):
+        assert (*leases, verb) in granted
+    assert ("", "pods", "list") in granted
 
 
 def test_namespaced_release_grants_nothing_cluster_wide() -> None:

@@ -93,7 +93,6 @@ def store(postgres_server: PostgresServer) -> Iterator[Store]:
             sql = await asyncpg.connect(where.dsn)
             registry = CollectorRegistry()
             database = TripDatabase(postgres_settings(where), SystemClock(), registry)
-            await database.open()
             transitions = Transitions(database, SystemClock(), registry, encode_answer)
             return Store(runner.run, database, transitions, sql)
 

@@ -139,7 +139,6 @@ async def test_watch_outlasts_an_absent_store(calls: TripCalls, sql: asyncpg.Con
 async def test_slow_reader_is_told_nothing_twice(calls: TripCalls, schema: Database) -> None:
     """The stream holds on to a change that it was given while the feed looks again and again."""
     database = TripDatabase(postgres_settings(schema), SystemClock(), CollectorRegistry())
-    await database.open()
     watches = Watches(database, SystemClock(), CollectorRegistry(), asyncio.Event(), 0.02)
     feeding = asyncio.create_task(watches.feed())
     slow, other = await calls.create(), await calls.create()

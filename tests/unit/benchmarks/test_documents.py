@@ -24,13 +24,13 @@ def matching(batched_wait: float) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("wait", "verdict"), [(49.0, Verdict.HELD), (51.0, Verdict.MISSED)])
+@pytest.mark.parametrize(("wait", "verdict"), [(49.0, Verdict.PASS), (51.0, Verdict.FAIL)])
 def test_batched_matching_must_be_better_in_overload(wait: float, verdict: Verdict) -> None:
     figures = figures_of("matching", matching(wait), 0)
-    assert [figure.verdict for figure in figures] == [verdict, Verdict.HELD]
+    assert [figure.verdict for figure in figures] == [verdict, Verdict.PASS]
 
 
-@pytest.mark.parametrize(("goodput", "verdict"), [(90.0, Verdict.HELD), (89.0, Verdict.MISSED)])
+@pytest.mark.parametrize(("goodput", "verdict"), [(90.0, Verdict.PASS), (89.0, Verdict.FAIL)])
 def test_goodput_must_stay_flat(goodput: float, verdict: Verdict) -> None:
     gradient = {
         "1.0": {"goodput_per_second": 100.0, "rounds": 3},
@@ -58,5 +58,23 @@ def test_what_cannot_be_read_is_unknown(name: str, document: dict[str, Any] | No
 
 def test_own_documents_are_judged_anew() -> None:
     stored = Figure("a", "1/s", Spread((1.0,)), Asked(2.0)).to_json()
-    (figure,) = figures_of("positions", {"figures": [{**stored, "verdict": "held"}]}, 0)
-    assert figure.verdict is Verdict.MISSED
+    (figure,) = figures_of("positions", {"figures": [{**stored, "verdict": "PASS"}]}, 0)
+    assert figure.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(("left", "verdict"), [(1_000, Verdict.PASS), (1_100, Verdict.FAIL)])
+def test_one_relay_must_keep_up(left: int, verdict: Verdict) -> None:
+    run = {"relays": 1, "left_unpublished": left, "transitions_per_second": 1_000}
+    alone = {"relays": 0, "left_unpublished": 9_000, "transitions_per_second": 1_000}
+    (figure,) = figures_of("outbox", {"beside_calls": [alone, run]}, 0)
+    assert figure.verdict is verdict
+    (figure,) = figures_of("outbox", {"beside_calls": [alone]}, 0)
+    assert figure.verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(("cached", "verdict"), [(80, Verdict.PASS), (120, Verdict.FAIL)])
+def test_caches_must_pay(cached: int, verdict: Verdict) -> None:
+    ways = {"create_both_cached": cached, "create_both_read_each_time": 100}
+    rounds = [{way: {"store_cpu_us": us, "process_cpu_us": us} for way, us in ways.items()}]
+    figures = figures_of("caches", {"rounds": rounds}, 0)
+    assert [figure.verdict for figure in figures] == [verdict, verdict]

@@ -5,7 +5,16 @@ import math
 
 import pytest
 
-from hailstorm_benchmarks.figures import Asked, Figure, Spread, Verdict, percentile, table, worst
+from hailstorm_benchmarks.figures import (
+    Asked,
+    Figure,
+    Spread,
+    Verdict,
+    percentile,
+    table,
+    verdict_lines,
+    worst,
+)
 
 FLOOR = Asked(10.0)
 CEILING = Asked(10.0, is_floor=False)
@@ -14,11 +23,11 @@ CEILING = Asked(10.0, is_floor=False)
 @pytest.mark.parametrize(
     ("asked", "values", "verdict"),
     [
-        (FLOOR, (9.0, 10.0, 30.0), Verdict.HELD),
+        (FLOOR, (9.0, 10.0, 30.0), Verdict.PASS),
         # The mean would pass.
-        (FLOOR, (9.0, 9.9, 30.0), Verdict.MISSED),
-        (CEILING, (1.0, 10.0, 30.0), Verdict.HELD),
-        (CEILING, (1.0, 10.1, 10.2), Verdict.MISSED),
+        (FLOOR, (9.0, 9.9, 30.0), Verdict.FAIL),
+        (CEILING, (1.0, 10.0, 30.0), Verdict.PASS),
+        (CEILING, (1.0, 10.1, 10.2), Verdict.FAIL),
         (FLOOR, (), Verdict.UNKNOWN),
         (FLOOR, (11.0, math.nan), Verdict.UNKNOWN),
         (CEILING, (1.0, math.inf), Verdict.UNKNOWN),
@@ -39,7 +48,7 @@ def test_ratio_is_made_turn_by_turn() -> None:
         "a", "1/s", Spread((1.0, 60.0)), Asked(0.5), True, "rival", Spread((2.0, 100.0))
     )
     assert figure.ratio == Spread((0.5, 0.6))
-    assert figure.verdict is Verdict.HELD
+    assert figure.verdict is Verdict.PASS
 
 
 def test_rival_that_did_nothing_makes_it_unknown() -> None:
@@ -47,10 +56,10 @@ def test_rival_that_did_nothing_makes_it_unknown() -> None:
     assert (figure.ratio, figure.verdict) == (None, Verdict.UNKNOWN)
 
 
-def test_missed_is_worse_than_unknown_and_nothing_judged_is_unknown() -> None:
-    assert worst([Verdict.HELD, None]) is Verdict.HELD
-    assert worst([Verdict.HELD, Verdict.UNKNOWN]) is Verdict.UNKNOWN
-    assert worst([Verdict.UNKNOWN, Verdict.MISSED]) is Verdict.MISSED
+def test_failed_is_worse_than_unknown_and_nothing_judged_is_unknown() -> None:
+    assert worst([Verdict.PASS, None]) is Verdict.PASS
+    assert worst([Verdict.PASS, Verdict.UNKNOWN]) is Verdict.UNKNOWN
+    assert worst([Verdict.UNKNOWN, Verdict.FAIL]) is Verdict.FAIL
     assert worst([None]) is Verdict.UNKNOWN
 
 
@@ -75,4 +84,24 @@ def test_table_shows_median_spread_and_verdict() -> None:
     text = table([Figure("latency", "ms", Spread((1.0, 2.0, 900.0)), CEILING, why="busy")])
     assert "<= 10 ms" in text
     assert "2 [1..900] ms" in text
-    assert "held (busy)" in text
+    assert "PASS (busy)" in text
+
+
+def test_verdict_lines_tell_what_was_asked_measured_and_the_limit() -> None:
+    good = Figure("a", "1/s", Spread((12.0,)), FLOOR, rival_name="empty", rival=Spread((24.0,)))
+    bad = Figure("b", "ms", Spread((11.0,)), CEILING)
+    shown = Figure("c", "ms", Spread((1.0,)))
+    lines = verdict_lines([good, bad, shown, Figure("d", "s", None, FLOOR, why="no cluster")])
+    assert lines.splitlines() == [
+        "PASS    a: asked >= 10 1/s, measured 12 [12..12] 1/s, limit empty 24 [24..24],"
+        " ratio 0.5 [0.5..0.5]",
+        "FAIL    b: asked <= 10 ms, measured 11 [11..11] ms",
+        "UNKNOWN d: asked >= 10 s, measured nothing s (no cluster)",
+        "verdict FAIL (1 PASS, 1 FAIL, 1 UNKNOWN; exit code 1)",
+    ]
+
+
+def test_last_line_tells_unknown_from_fail_and_never_passes_nothing() -> None:
+    unknown = Figure("d", "s", None, FLOOR)
+    assert verdict_lines([unknown]).splitlines()[-1].startswith("verdict UNKNOWN (0 PASS")
+    assert verdict_lines([]) == "verdict UNKNOWN (0 PASS, 0 FAIL, 0 UNKNOWN; exit code 2)"

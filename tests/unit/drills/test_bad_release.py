@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -306,18 +305,6 @@ def test_verdict_of_the_drill_follows_its_own_checkers(bad: Make) -> None:
     assert len(names) == len(set(names)), "took-hold and availability are replaced, not doubled"
     # 8 of 2,600 are above 0.2 %.
     assert judgement.verdict is Verdict.FAIL
-
-
-@pytest.mark.parametrize("twin", ["", "-twin"])
-@pytest.mark.parametrize("drill", DRILLS)
-def test_plan_says_what_will_be_done(drill: str, twin: str, parameters: Make) -> None:
-    scenario = scenarios()[drill]
-    p = parameters(
-        drill=drill, is_twin=bool(twin), next_values=(), load=dict(scenario.load),
-        **scenario.defaults,
-    )  # fmt: skip
-    golden = Path(__file__).parent / f"plan-{drill}{twin}.txt"
-    assert scenario.make_plan(p).render() + "\n" == golden.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("drill", DRILLS)

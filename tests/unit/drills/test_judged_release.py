@@ -6,7 +6,13 @@ import pytest
 
 from hailstorm_drills.faults.base import FaultError
 from hailstorm_drills.faults.helm_rollout import Release
-from hailstorm_drills.faults.judged_release import BAD, IDENTICAL, JudgedRelease, rehearsal
+from hailstorm_drills.faults.judged_release import (
+    BAD,
+    IDENTICAL,
+    JudgedRelease,
+    first_seed,
+    rehearsal,
+)
 from hailstorm_drills.faults.stage import Stage
 from hailstorm_drills.marks import DEPLOY, Marks
 from hailstorm_operator import api
@@ -220,6 +226,13 @@ def test_component_without_pods_is_not_fit(scene: Scene) -> None:
     scene.pods.things = []
     with pytest.raises(FaultError, match="no pods of location"):
         JudgedRelease(scene.stage, "location", (), BAD).set_up()
+
+
+def test_every_run_has_seeds_of_its_own(scene: Scene) -> None:
+    # The clock of the marks stands at 60.
+    assert first_seed(scene.stage) == 6_000
+    scene.stage.marks.clock = lambda: 61.0
+    assert first_seed(scene.stage) > 6_000 + 35
 
 
 def test_numbers_with_a_point_reach_helm_as_numbers() -> None:

@@ -52,8 +52,8 @@ def decide(
         stable,
         stable if peak is None else peak,
         state,
-        capacity.pop("samples", 0),
-        capacity.pop("slope", 0.0),
+        scatter=capacity.pop("scatter", 0.0),
+        slope=capacity.pop("slope", 0.0),
     )
     seen = Capacity(
         replicas=replicas,
@@ -87,9 +87,22 @@ def test_growth_ignores_a_fast_window_that_the_pods_can_hold() -> None:
 
 
 def test_growth_ignores_a_fast_window_that_may_be_chance() -> None:
-    # One deviation of the average of four samples around 16 is 2.
-    assert decide(21.9, stable=16.0, samples=4).action == "hold"
-    assert decide(22.1, stable=16.0, samples=4).action == "up"
+    assert decide(40.9, stable=16.0, scatter=5.0).action == "hold"
+    assert decide(41.1, stable=16.0, scatter=5.0).action == "up"
+    # Never less than a Poisson count would scatter.
+    assert decide(35.9, stable=16.0, scatter=1.0).action == "hold"
+    assert decide(36.1, stable=16.0, scatter=1.0).action == "up"
+
+
+def test_chance_is_no_panic() -> None:
+    assert not decide(55.9, replicas=2, stable=26.0, scatter=6.0).memory.panicking
+    assert decide(56.1, replicas=2, stable=26.0, scatter=6.0).memory.panicking
+
+
+def test_stable_window_that_still_averages_a_queue_that_is_gone_grows_nothing() -> None:
+    assert decide(10.0, stable=60.0).action == "hold"
+    panicking = replace(CALM, panicking=True, last_crossing=999.0)
+    assert decide(10.0, stable=60.0, memory=panicking).desired == 4
 
 
 def test_steady_slope_is_planned_for_until_a_new_pod_serves() -> None:
@@ -167,8 +180,17 @@ def test_shrinking_takes_a_tenth_of_many_pods() -> None:
 
 
 def test_shrinking_satisfies_the_peak_of_the_window() -> None:
-    assert decide(1.0, replicas=4, peak=16.0).action == "hold"
-    assert decide(1.0, replicas=4, peak=15.0).desired == 3
+    assert decide(1.0, replicas=4, peak=10.3).action == "hold"
+    assert decide(1.0, replicas=4, peak=10.2).desired == 3
+
+
+def test_shrinking_expects_the_others_to_wait_longer() -> None:
+    # 14 in flight fit on three pods of 5; but with three there will be more in flight.
+    assert decide(14.0, replicas=4).action == "hold"
+    calm = replace(RULES, tolerance=0.0)
+    # 11.2 on four become 15 on three.
+    assert decide(11.2, replicas=4, rules=calm).desired == 3
+    assert decide(11.4, replicas=4, rules=calm).action == "hold"
 
 
 def test_shrinking_stops_at_min_replicas() -> None:
@@ -364,7 +386,7 @@ inputs = st.builds(
         figures,
         figures,
         st.sampled_from(["fresh", "partial", "stale"]),
-        st.integers(0, 20),
+        st.floats(0, 1000),
         st.floats(0, 1000),
         st.floats(0, 1000),
     ),
@@ -414,3 +436,9 @@ def test_every_decision_keeps_the_rules_and_can_be_replayed(given_inputs: Inputs
     assert (decision.action == "hold") == (after == before)
     assert explain(decision)
     assert replay(json.loads(json.dumps(decision.as_json()))) == decision
+
+
+def test_spares_in_service_keep_a_demand_from_being_a_panic() -> None:
+    # Eight pods' worth: twice what is ready, but not twice what serves.
+    assert decide(40.0, replicas=4).memory.panicking
+    assert not decide(40.0, replicas=4, spares_serving=1).memory.panicking

@@ -8,14 +8,12 @@ setting, so that this can be shown on the same code and keys.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from typing import Final
 
 from hailstorm.location import keys
 from hailstorm.location.geometry import CellCover, parent_of
-from hailstorm.location.index.base import Entry, Found
+from hailstorm.location.index.base import Change, Found, Search
 from hailstorm.location.index.candidates import Candidates
-from hailstorm.location.positions import Fix
 from hailstorm.location.settings import PositionSettings
 from hailstorm.location.store import Command, Script, Store
 
@@ -66,15 +64,10 @@ class GeosearchIndex:
         self._silence_ms = round(settings.silence_seconds * 1000)
         self._store = store
 
-    def update(
-        self,
-        city_id: str,
-        removed: Sequence[Entry],
-        added: Iterable[tuple[Entry, Fix]],
-        now_ms: int,
-    ) -> list[Command]:
+    def update(self, change: Change) -> list[Command]:
         removals: dict[int, list[str]] = defaultdict(list)
         additions: dict[int, list[str | int | float]] = defaultdict(list)
+        city_id, removed, added, now_ms = change
         for entry in removed:
             removals[parent_of(entry.cell)].append(entry.member)
         for entry, fix in added:
@@ -88,15 +81,8 @@ class GeosearchIndex:
             for parent in dict.fromkeys((*removals, *additions))
         ]
 
-    async def search(
-        self,
-        city_id: str,
-        latitude: float,
-        longitude: float,
-        max_drivers: int,
-        max_radius_m: float,
-        now_ms: int,
-    ) -> list[Found]:
+    async def search(self, search: Search) -> list[Found]:
+        city_id, latitude, longitude, max_drivers, max_radius_m, now_ms = search
         parents = CellCover(latitude, longitude).parents_within(max_radius_m)
         count = max_drivers + SPARE_COUNT
         while True:

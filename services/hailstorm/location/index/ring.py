@@ -12,15 +12,13 @@ the newest so many are read, so that a crowd cannot make it slow. The answer is
 then still made of drivers of the nearest cells, off by a cell's width at most.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from hailstorm.location import keys
 from hailstorm.location.geometry import CellCover, parent_of
-from hailstorm.location.index.base import Entry, Found
+from hailstorm.location.index.base import Change, Found, Search
 from hailstorm.location.index.candidates import Candidates
-from hailstorm.location.positions import Fix
 from hailstorm.location.settings import PositionSettings
 from hailstorm.location.store import Command, Script, Store
 
@@ -96,37 +94,20 @@ class RingIndex:
         self._silence_ms = round(settings.silence_seconds * 1000)
         self._store = store
 
-    def update(
-        self,
-        city_id: str,
-        removed: Sequence[Entry],
-        added: Iterable[tuple[Entry, Fix]],
-        now_ms: int,
-    ) -> list[Command]:
-        parents: dict[int, _Changes] = defaultdict(_Changes)
-        for entry in removed:
-            parents[parent_of(entry.cell)].remove(entry)
-        for entry, fix in added:
+    def update(self, change: Change) -> list[Command]:
+        city_id, removed, added, now_ms = change
+        places = _Places(city_id)
+        for cell, member in removed:
+            place = places[cell]
+            place[1].append(place[0] + member)
+        for (cell, member), fix in added:
+            place = places[cell]
             # A phone ahead of our time must not be seen for longer than others.
-            parents[parent_of(entry.cell)].add(entry, min(fix.observed_ms, now_ms))
-        return [
-            changes.command(
-                keys.index_tag(city_id, parent),
-                now_ms - self._silence_ms,
-                self._silence_ms * EXPIRY_FACTOR,
-            )
-            for parent, changes in parents.items()
-        ]
+            place[2].append(f"{place[0]}{min(fix[4], now_ms)} {member}")
+        return places.commands(now_ms - self._silence_ms, self._silence_ms * EXPIRY_FACTOR)
 
-    async def search(
-        self,
-        city_id: str,
-        latitude: float,
-        longitude: float,
-        max_drivers: int,
-        max_radius_m: float,
-        now_ms: int,
-    ) -> list[Found]:
+    async def search(self, search: Search) -> list[Found]:
+        city_id, latitude, longitude, max_drivers, max_radius_m, now_ms = search
         cover = CellCover(latitude, longitude)
         candidates = Candidates(latitude, longitude, max_drivers, max_radius_m)
         oldest_ms = now_ms - self._silence_ms
@@ -207,25 +188,35 @@ def _by_tag(city_id: str, layers: Sequence[Sequence[int]]) -> Iterable[tuple[str
         yield keys.index_tag(city_id, parent), mine
 
 
-class _Changes:
-    """What changes below one parent, with each cell's key sent once."""
+# What is written before a line about a cell, and its parent's lines of those to
+# remove and of those to add.
+_Place = tuple[str, list[str], list[str]]
 
-    def __init__(self) -> None:
-        self._numbers: dict[int, int] = {}
-        self._removals: list[str] = []
-        self._additions: list[str] = []
 
-    def remove(self, entry: Entry) -> None:
-        self._removals.append(f"{self._number(entry.cell)} {entry.member}")
+class _Places(dict[int, _Place]):
+    """What changes, by cell: each cell's key is sent once, each parent is one command."""
 
-    def add(self, entry: Entry, score: int) -> None:
-        self._additions.append(f"{self._number(entry.cell)} {score} {entry.member}")
+    def __init__(self, city_id: str) -> None:
+        super().__init__()
+        self._city_id = city_id
+        # By parent: its tag, its keys, its lines of removals and of additions.
+        self._parents: dict[int, tuple[str, list[str], list[str], list[str]]] = {}
 
-    def command(self, tag: str, oldest_ms: int, expiry_ms: int) -> Command:
-        cells = [keys.cell_drivers(tag, cell) for cell in self._numbers]
-        changes = ("\n".join(self._removals), "\n".join(self._additions))
-        return _UPDATE.call([keys.live_cells(tag), *cells], (oldest_ms, expiry_ms, *changes))
+    def __missing__(self, cell: int) -> _Place:
+        parent = parent_of(cell)
+        mine = self._parents.get(parent)
+        if mine is None:
+            tag = keys.index_tag(self._city_id, parent)
+            mine = self._parents[parent] = (tag, [keys.live_cells(tag)], [], [])
+        tag, names, removals, additions = mine
+        names.append(keys.cell_drivers(tag, cell))
+        # Lua counts from 1, so this is the key's place.
+        place = self[cell] = (f"{len(names)} ", removals, additions)
+        return place
 
-    def _number(self, cell: int) -> int:
-        # Lua counts from 1, and the list of live cells comes first.
-        return self._numbers.setdefault(cell, len(self._numbers) + 2)
+    def commands(self, oldest_ms: int, expiry_ms: int) -> list[Command]:
+        """One for each parent."""
+        return [
+            _UPDATE.call(names, (oldest_ms, expiry_ms, "\n".join(removals), "\n".join(additions)))
+            for _, names, removals, additions in self._parents.values()
+        ]

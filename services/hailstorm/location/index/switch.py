@@ -19,14 +19,13 @@ that is wanted and, for its first HOLD, asks the other one too when that has
 fewer drivers than were asked for.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Gauge
 
 from hailstorm.location.flags import GEO_BACKEND
-from hailstorm.location.index.base import DriverIndex, Entry, Found
-from hailstorm.location.positions import Fix
+from hailstorm.location.index.base import Change, DriverIndex, Found, Search
 from hailstorm.location.settings import IndexKind, PositionSettings
 from hailstorm.location.store import Command
 from hailstorm.runtime.clock import Clock
@@ -66,38 +65,21 @@ class IndexSwitch:
         )
         self._show(clock.monotonic())
 
-    def update(
-        self,
-        city_id: str,
-        removed: Sequence[Entry],
-        added: Iterable[tuple[Entry, Fix]],
-        now_ms: int,
-    ) -> list[Command]:
+    def update(self, change: Change) -> list[Command]:
         self._turn()
-        # It may be read twice.
-        added = list(added)
         return [
             command
             for kind in self._written(self._clock.monotonic())
-            for command in self._indexes[kind].update(city_id, removed, added, now_ms)
+            for command in self._indexes[kind].update(change)
         ]
 
-    async def search(
-        self,
-        city_id: str,
-        latitude: float,
-        longitude: float,
-        max_drivers: int,
-        max_radius_m: float,
-        now_ms: int,
-    ) -> list[Found]:
+    async def search(self, search: Search) -> list[Found]:
         self._turn()
-        where = (city_id, latitude, longitude, max_drivers, max_radius_m, now_ms)
-        found = await self._indexes[self._read].search(*where)
-        if len(found) < max_drivers and self._clock.monotonic() < self._is_certain_at:
+        found = await self._indexes[self._read].search(search)
+        if len(found) < search.max_drivers and self._clock.monotonic() < self._is_certain_at:
             for kind, index in self._indexes.items():
                 if kind is not self._read:
-                    found = _merged(found, await index.search(*where), max_drivers)
+                    found = _merged(found, await index.search(search), search.max_drivers)
         return found
 
     def _turn(self) -> None:

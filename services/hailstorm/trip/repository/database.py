@@ -1,17 +1,14 @@
 """
-The calls' way to Postgres: a small pool, short time-outs, a breaker, no retries.
+The calls' way to Postgres: a few connections, short time-outs, a breaker, no retries.
 
 Each statement is its own transaction, so a connection holds no state between
-two of them and goes back to the pool without the usual reset, which would
-double the round trips. Whatever keeps Postgres from answering becomes
+two of them (see `connections`). Whatever keeps Postgres from answering becomes
 UNAVAILABLE with a delay; nothing here needs to be told when it is back. Work
 that needs a transaction has `session`.
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import asyncpg
@@ -22,6 +19,7 @@ from hailstorm.runtime.calls import remaining_seconds
 from hailstorm.runtime.clock import Clock
 from hailstorm.runtime.errors import DeadlineExceededError
 from hailstorm.trip.errors import SchemaMissingError, StoreUnavailableError
+from hailstorm.trip.repository.connections import BusyError, Connections
 from hailstorm.trip.settings import PostgresSettings
 
 # What passes by itself. Any other answer of Postgres is a defect of ours, and
@@ -67,8 +65,11 @@ class Database:
         self._settings = settings
         self._clock = clock
         self._breaker = Breaker(clock, settings.breaker_failures, settings.breaker_open_seconds)
-        self._pool: Any = None
-        self._places = asyncio.Semaphore(settings.pool_max)
+        self._connections = Connections(self._connect, settings.pool_max, settings.command_seconds)
+        # What a statement may take in all, if nobody waits for a shorter time.
+        self._most_seconds = (
+            settings.acquire_seconds + settings.connect_seconds + settings.command_seconds
+        )
         self._reachable: bool | None = None
         self._failures = Counter(
             "hailstorm_trip_store_failures",
@@ -82,35 +83,9 @@ class Database:
             registry=registry,
         )
 
-    async def open(self) -> None:
-        """Build the pool; it connects when it is first asked."""
-        s = self._settings
-        self._pool = await asyncpg.create_pool(
-            **connect_arguments(s),
-            server_settings={
-                "application_name": "hailstorm-trip",
-                "statement_timeout": str(
-                    round((s.command_seconds + _SERVER_MARGIN_SECONDS) * 1000)
-                ),
-                # Compiling a statement of 1 ms takes longer than running it.
-                "jit": "off",
-            },
-            min_size=0,
-            max_size=s.pool_max,
-            # Connections are cheap to keep and slow to make.
-            max_inactive_connection_lifetime=0,
-            reset=_leave_as_it_is,
-        )
-
     async def close(self) -> None:
         """Close all connections; those that a caller still holds are cut."""
-        if self._pool is None:
-            return
-        try:
-            # A leaked connection would make close() wait for ever (asyncpg#299).
-            await asyncio.wait_for(self._pool.close(), self._settings.command_seconds)
-        except TimeoutError:
-            self._pool.terminate()
+        await self._connections.close(self._settings.command_seconds)
 
     async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
         """
@@ -120,90 +95,104 @@ class Database:
         DeadlineExceededError when the caller's time is over; asyncpg's own
         errors for what the repository must tell apart.
         """
-        async with self._asking() as seconds, self._place(seconds):
-            # Some of it went by while we stood in line.
-            seconds = remaining_seconds(seconds + ANSWER_MARGIN_SECONDS) - ANSWER_MARGIN_SECONDS
-            if seconds <= 0:
-                raise DeadlineExceededError("no time was left when the trip store had a place")
-            connection = await self._pool.acquire(
-                timeout=min(seconds, self._settings.connect_seconds)
-            )
-            try:
-                left = min(seconds, self._settings.command_seconds)
-                rows: list[Any] = await connection.fetch(statement, *arguments, timeout=left)
-                return rows
-            except AWAY:
-                # Giving it back would wait until a cancellation is heard, which a
-                # frozen Postgres does not; and what is on it now nobody knows.
-                connection.terminate()
-                raise
-            finally:
-                await self._pool.release(connection)
-
-    @contextlib.asynccontextmanager
-    async def _asking(self) -> AsyncIterator[float]:
-        s = self._settings
-        most = s.acquire_seconds + s.connect_seconds + s.command_seconds
-        seconds = remaining_seconds(most + ANSWER_MARGIN_SECONDS) - ANSWER_MARGIN_SECONDS
+        seconds = self._seconds_left()
         if seconds <= 0:
             raise DeadlineExceededError("no time is left to ask the trip store")
         if not self._breaker.allows():
             raise StoreUnavailableError("the trip store is away")
         began = self._clock.monotonic()
         try:
-            yield seconds
-        except asyncio.CancelledError:
-            self._breaker.gave_up()
+            rows = await self._ask(statement, arguments, seconds)
+        except BaseException as error:
+            translated = self._judge(error, began)
+            if translated is error:
+                raise
+            raise translated from error
+        self._note(True)
+        return rows
+
+    async def _ask(self, statement: str, arguments: tuple[Any, ...], seconds: float) -> list[Any]:
+        s, connections = self._settings, self._connections
+        if connections.are_taken:
+            await connections.enter(min(seconds, s.acquire_seconds))
+            try:
+                if self._breaker.is_open:
+                    # Those in front of us have found out what we need not try.
+                    raise _AbsentError
+                # Some of it went by while we stood in line.
+                seconds = self._seconds_left()
+                if seconds <= 0:
+                    raise DeadlineExceededError("no time was left when the trip store had a place")
+            except BaseException:
+                connections.leave()
+                raise
+        else:
+            # Returns at once, without a timer.
+            await connections.enter(seconds)
+        try:
+            connection = await connections.connection(min(seconds, s.connect_seconds))
+        except BaseException:
+            connections.leave()
             raise
-        except _AbsentError as error:
+        try:
+            left = min(seconds, s.command_seconds)
+            rows: list[Any] = await connection.fetch(statement, *arguments, timeout=left)
+        except asyncio.CancelledError:
+            connections.leave_cancelled(connection)
+            raise
+        except BaseException as error:
+            if isinstance(error, AWAY) and not isinstance(error, asyncpg.DataError):
+                # Whether its statement ended, and what is on it now, nobody knows.
+                connection.terminate()
+            connections.leave(connection)
+            raise
+        connections.leave(connection)
+        return rows
+
+    def _seconds_left(self) -> float:
+        return remaining_seconds(self._most_seconds + ANSWER_MARGIN_SECONDS) - ANSWER_MARGIN_SECONDS
+
+    async def _connect(self, seconds: float) -> Any:
+        s = self._settings
+        return await asyncpg.connect(
+            **{**connect_arguments(s), "timeout": seconds},
+            server_settings={
+                "application_name": "hailstorm-trip",
+                "statement_timeout": str(
+                    round((s.command_seconds + _SERVER_MARGIN_SECONDS) * 1000)
+                ),
+                # Compiling a statement of 1 ms takes longer than running it.
+                "jit": "off",
+            },
+        )
+
+    def _judge(self, error: BaseException, began: float) -> BaseException:
+        """Tell the breaker what an error says of Postgres; what to tell the caller."""
+        if isinstance(error, asyncio.CancelledError | DeadlineExceededError):
             self._breaker.gave_up()
-            raise StoreUnavailableError("the trip store cannot be reached") from error
-        except _PoolBusyError as error:
+            return error
+        if isinstance(error, _AbsentError):
+            self._breaker.gave_up()
+            return StoreUnavailableError("the trip store cannot be reached")
+        if isinstance(error, BusyError):
             self._breaker.gave_up()
             self._failures.labels(cause="pool_busy").inc()
-            raise StoreUnavailableError("the trip store is busy", reason="POOL_BUSY") from error
-        except asyncpg.DataError:
-            # An InterfaceError too, but about our arguments.
-            self._breaker.answered()
-            raise
-        except AWAY as error:
+            return StoreUnavailableError("the trip store is busy", reason="POOL_BUSY")
+        if isinstance(error, AWAY) and not isinstance(error, asyncpg.DataError):
             waited = self._clock.monotonic() - began
             if isinstance(error, TimeoutError) and waited < self._settings.command_seconds / 2:
                 # The caller had little time; that says nothing about Postgres.
                 self._breaker.gave_up()
-                raise DeadlineExceededError("the trip store did not answer in time") from error
+                return DeadlineExceededError("the trip store did not answer in time")
             self._note(False, error)
-            raise StoreUnavailableError("the trip store cannot be reached") from error
-        except NO_SCHEMA as error:
-            self._note(True)
-            self._failures.labels(cause="no_schema").inc()
-            raise SchemaMissingError from error
-        except BaseException:
-            self._note(True)
-            raise
+            return StoreUnavailableError("the trip store cannot be reached")
+        # An answer, though not one that we want. asyncpg's DataError is an
+        # InterfaceError too, but about our arguments.
         self._note(True)
-
-    @contextlib.asynccontextmanager
-    async def _place(self, seconds: float) -> AsyncIterator[None]:
-        """One of `pool_max` places, so that the pool itself never lets anybody wait."""
-        if not self._places.locked():
-            # Returns at once; a timer for each statement would cost more than it.
-            await self._places.acquire()
-        else:
-            try:
-                async with asyncio.timeout(min(seconds, self._settings.acquire_seconds)):
-                    await self._places.acquire()
-            except TimeoutError as error:
-                # All connections are in use: that is load, not absence.
-                raise _PoolBusyError from error
-            if self._breaker.is_open:
-                # Those in front of us have found out what we need not try.
-                self._places.release()
-                raise _AbsentError
-        try:
-            yield
-        finally:
-            self._places.release()
+        if isinstance(error, NO_SCHEMA):
+            self._failures.labels(cause="no_schema").inc()
+            return SchemaMissingError()
+        return error
 
     def _note(self, is_reachable: bool, error: BaseException | None = None) -> None:
         if is_reachable:
@@ -221,10 +210,6 @@ class Database:
             self._reachable = is_reachable
 
 
-class _PoolBusyError(Exception):
-    """All connections were in use for as long as we waited."""
-
-
 class _AbsentError(Exception):
     """Postgres was found to be away while we waited for a connection."""
 
@@ -240,7 +225,3 @@ def connect_arguments(settings: PostgresSettings) -> dict[str, Any]:
         "password": None if settings.password is None else str(settings.password),
         "timeout": settings.connect_seconds,
     }
-
-
-async def _leave_as_it_is(_connection: Any) -> None:
-    """Nothing to reset: no statement here leaves anything behind."""

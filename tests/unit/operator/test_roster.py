@@ -1,0 +1,97 @@
+"""One loop for each ServiceScaler, however its news comes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from hailstorm_operator import roster
+from hailstorm_operator.cluster import NotFoundError
+from hailstorm_operator.inventory import Inventory
+from hailstorm_operator.roster import Roster
+
+
+class Loop:
+    """Counts how many run; ends slowly, as one does that takes back its questions."""
+
+    running = 0
+
+    def __init__(self, body: Any, *_: Any) -> None:
+        self.body = body
+
+    async def run(self) -> None:
+        Loop.running += 1
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.01)
+            Loop.running -= 1
+
+    async def resync(self) -> None:
+        pass
+
+
+def body(generation: int, uid: str = "uid-1") -> dict[str, Any]:
+    return {
+        "metadata": {"name": "app", "namespace": "place", "uid": uid, "generation": generation},
+        "spec": {
+            "targetRef": {"name": "app"},
+            "minReplicas": 1,
+            "maxReplicas": 2,
+            "signal": {"edge": {"cluster": "app", "service": "edge"}},
+            "targetInFlight": 10,
+        },
+    }
+
+
+@pytest.fixture
+async def made(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Roster]:
+    Loop.running = 0
+    monkeypatch.setattr(roster, "ScalerLoop", Loop)
+
+    class Gone:
+        async def get_scaler(self, *_: str) -> None:
+            raise NotFoundError("gone", 404)
+
+    cluster: Any = Gone()
+    session: Any = None
+    found = Roster(cluster, Inventory(), session, 0.5)
+    yield found
+    await found.stop()
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_spec_change_that_is_shown_twice_at_once_leaves_one_loop(made: Roster) -> None:
+    await made.show_scaler(body(1))
+    await settle()
+    await asyncio.gather(*(made.show_scaler(body(2)) for _ in range(4)))
+    await settle()
+    assert Loop.running == 1
+
+
+async def test_status_change_and_late_news_keep_the_loop(made: Roster) -> None:
+    await made.show_scaler(body(2))
+    task = made._loops[("place", "app")][3]
+    await made.show_scaler(body(2))
+    await made.show_scaler(body(1))
+    assert made._loops[("place", "app")][3] is task
+
+
+async def test_object_made_anew_gets_a_loop_of_its_own(made: Roster) -> None:
+    await made.show_scaler(body(2))
+    task = made._loops[("place", "app")][3]
+    await made.show_scaler(body(1, uid="uid-2"))
+    assert made._loops[("place", "app")][3] is not task
+
+
+async def test_object_that_is_gone_ends_its_loop(made: Roster) -> None:
+    await made.show_scaler(body(1))
+    await settle()
+    await made.resync()
+    await settle()
+    assert (Loop.running, made._loops) == (0, {})
