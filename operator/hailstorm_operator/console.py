@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hailstorm_operator import replay, scaler_console
+from hailstorm_operator import replay, rollout_show, scaler_console
 from hailstorm_operator.simulation import command as simulation
 
 
@@ -22,6 +22,7 @@ def calibrate(arguments: Sequence[str]) -> int:
 
 COMMANDS: Final[dict[tuple[str, ...], Callable[[Sequence[str]], int]]] = {
     ("rollout", "replay"): replay.main,
+    ("rollout", "show"): rollout_show.show_rollout,
     ("scaler", "explain"): scaler_console.explain_main,
     ("scaler", "replay"): scaler_console.replay_main,
     ("simulate",): simulation.main,

@@ -52,6 +52,8 @@ def register_handlers(registry: kopf.OperatorRegistry, parts: Parts) -> None:
     async def see_pod(event: Any, **_: Any) -> None:
         body, kind = counted("Pod", event)
         parts.inventory.show_pod(body, deleted=kind == "DELETED")
+        if parts.roster is not None:
+            parts.roster.show_pod(body, deleted=kind == "DELETED")
         if parts.ledger is not None:
             parts.ledger.show_pod(body, kind)
 

@@ -82,13 +82,19 @@ class Process:
             parts.pulse.turned()
 
         self._every(1.0, turn)
-        await leadership.acquire()
+        try:
+            await leadership.acquire()
+        except asyncio.CancelledError:
+            # kopf cleans up only what has started.
+            await self.stop()
+            raise
         archive = Archive(cluster, settings.history_limit, settings.namespaces)
         ledger = parts.ledger = Ledger(cluster, archive)
         url = settings.recorder_url
-        settler = Settler(archive, RecorderClient(session, url) if url else None)
+        recorder = RecorderClient(session, url) if url else None
+        settler = Settler(archive, recorder)
         roster = parts.roster = Roster(
-            cluster, parts.inventory, session, settings.poll_milliseconds / 1000
+            cluster, parts.inventory, session, settings.poll_milliseconds / 1000, recorder
         )
         policies = parts.policies = Policies(
             cluster, parts.inventory, TalliesReader(session, settings.recorder_url)

@@ -23,12 +23,20 @@ DECISION_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 SPARES = Gauge(
-    "hailstorm_scaler_spares", "Warm spares by where they are: pool or service.", (*SCALER, "place")
+    "hailstorm_scaler_spares",
+    "Warm spares that are ready, by where they are: pool or service.",
+    (*SCALER, "place"),
 )
 SPARE_MOVES = Counter(
     "hailstorm_scaler_spare_moves_total",
-    "Spares labelled into or out of the Service.",
-    ("namespace", "spares", "to"),
+    "Warm spares labelled into the Service, or out of it into the pool.",
+    (*SCALER, "to"),
+)
+SCALE_STAGE_SECONDS = Histogram(
+    "hailstorm_scaler_stage_seconds",
+    "Parts of a scale-up that are the operator's own: age of the signal, decision, API write.",
+    ("stage",),
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 ROLLOUTS = Counter(
     "hailstorm_rollouts_total",

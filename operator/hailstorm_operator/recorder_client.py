@@ -37,6 +37,21 @@ class RecorderClient:
         failures = await self._get("/failures", stretch)
         return Evidence(await self._get("/tallies", stretch), failures)
 
+    async def seconds(self, cluster: str, first: int, last: int) -> list[Json]:
+        """Attempts by second and address, from `first` to before `last` (epoch seconds)."""
+        parameters = {
+            "kind": "attempts",
+            "cluster": cluster,
+            "by": "second",
+            "from": str(first),
+            "to": str(last),
+        }
+        found = await self._get("/tallies", parameters)
+        seconds = found.get("seconds")
+        if not isinstance(seconds, list):
+            raise RecorderError("GET /tallies: an answer without seconds")
+        return seconds
+
     async def envoys(self) -> list[str]:
         """Names of the Envoys that report."""
         found = await self._get("/gaps", {})

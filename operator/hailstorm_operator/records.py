@@ -138,7 +138,11 @@ def advance_record(
     after: Status = {**status, "phases": list(status.get("phases", []))}
     if is_closed(status) and status.get("reason") != api.REASON_DEADLINE:
         return after
-    lines = sorted(pods, key=lambda line: (parse_time(line["created"]), line["name"]))
+    served = {line["name"]: line for line in status.get("pods", [])}
+    lines = sorted(
+        (_keep_served(line, served.get(line["name"], {})) for line in pods),
+        key=lambda line: (parse_time(line["created"]), line["name"]),
+    )
     if pod_template_hash:
         after["podTemplateHash"] = pod_template_hash
     after["pods"] = lines[-MAX_PODS:]
@@ -237,13 +241,22 @@ def newest_record(records: Iterable[Json], target_uid: str) -> Json | None:
 
 
 def expired_records(records: Iterable[Json], limit: int) -> list[Json]:
-    """Closed records beyond the newest `limit`; an open record never expires."""
+    """
+    Finished records beyond the newest `limit`.
+
+    One that is open, or whose traffic is still to be written, never expires.
+    """
     newest_first = sorted(
         records,
         key=lambda one: (one["metadata"].get("creationTimestamp", ""), *_order(one)),
         reverse=True,
     )
-    return [one for one in newest_first[limit:] if is_closed(one.get("status") or {})]
+    return [
+        one
+        for one in newest_first[limit:]
+        if is_closed(one.get("status") or {})
+        and api.TRAFFIC_LABEL not in (one["metadata"].get("labels") or {})
+    ]
 
 
 def is_same_attempt(record: Json, deployment: Json, digest: str) -> bool:
@@ -324,6 +337,11 @@ def _note_pauses(status: Status, deployment: Json, now: datetime, *, live: bool)
     if was_paused != is_paused:
         name = api.PHASE_PAUSED if is_paused else api.PHASE_RESUMED
         status["phases"].append(_phase(name, _moment(now, live=live), late=not live))
+
+
+def _keep_served(line: Timeline, before: Timeline) -> Timeline:
+    """A timeline as the watch has it, with what the recorder had to tell."""
+    return {**{name: before[name] for name in ("firstCall", "drained") if name in before}, **line}
 
 
 def _is_leaving(line: Timeline, pod_template_hash: str | None) -> bool:

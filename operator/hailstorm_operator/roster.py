@@ -16,8 +16,10 @@ import aiohttp
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.conditions import refused_status
 from hailstorm_operator.inventory import Inventory, Json, Key, ScalerView
+from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.scaler import ScalerLoop
 from hailstorm_operator.specs import SpecError, parse_scaler_spec
+from hailstorm_operator.targets import deployment_of_pod
 from hailstorm_operator.timestamps import whole_seconds
 
 logger = logging.getLogger(__name__)
@@ -32,11 +34,13 @@ class Roster:
         inventory: Inventory,
         session: aiohttp.ClientSession,
         poll_seconds: float,
+        recorder: RecorderClient | None = None,
     ) -> None:
         self._cluster = cluster
         self._inventory = inventory
         self._session = session
         self._poll_seconds = poll_seconds
+        self._recorder = recorder
         self._loops: dict[Key, tuple[ScalerLoop | None, int, str, asyncio.Task[None]]] = {}
         self._turns: dict[Key, asyncio.Lock] = {}
 
@@ -47,6 +51,13 @@ class Roster:
         # loop together would each start a new one.
         async with self._turns.setdefault(key, asyncio.Lock()):
             await self._take(key, body, deleted=deleted)
+
+    def show_pod(self, pod: Json, *, deleted: bool = False) -> None:
+        """Take a watch event of any pod; those of no target are ignored."""
+        target, namespace = deployment_of_pod(pod), pod["metadata"]["namespace"]
+        for loop, *_ in self._loops.values():
+            if loop is not None and (loop.namespace, loop.spec.target.name) == (namespace, target):
+                loop.show_pod(pod, deleted=deleted)
 
     async def _take(self, key: Key, body: dict[str, Any], *, deleted: bool) -> None:
         metadata = body["metadata"]
@@ -73,7 +84,13 @@ class Roster:
             loop = None
         else:
             loop = ScalerLoop(
-                body, spec, self._cluster, self._inventory, self._session, self._poll_seconds
+                body,
+                spec,
+                self._cluster,
+                self._inventory,
+                self._session,
+                self._poll_seconds,
+                self._recorder,
             )
             work = loop.run()
         self._loops[key] = (loop, generation, uid, asyncio.create_task(work, name=f"scaler {key}"))

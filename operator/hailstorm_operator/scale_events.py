@@ -103,10 +103,12 @@ class ScaleEvents:
     ) -> None:
         """A scale-up has been written."""
         event = ScaleEvent(
-            datetime.fromtimestamp(now, UTC),
-            before,
-            after,
-            *(round(one * 1000, 1) for one in (signal_seconds, decision_seconds, write_seconds)),
+            at=datetime.fromtimestamp(now, UTC),
+            before=before,
+            after=after,
+            signal_ms=round(signal_seconds * 1000, 1),
+            decision_ms=round(decision_seconds * 1000, 1),
+            write_ms=round(write_seconds * 1000, 1),
         )
         self._events = [*self._events, event][-KEPT:]
 

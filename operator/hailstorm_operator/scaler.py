@@ -20,16 +20,18 @@ from hailstorm_operator import api, metrics, scaler_status
 from hailstorm_operator.calibration import calibration_condition
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.conditions import Condition
+from hailstorm_operator.event_watch import EventWatch
 from hailstorm_operator.explanations import explain
 from hailstorm_operator.inventory import DeploymentView, Inventory
-from hailstorm_operator.scaler_rules import demand_of, rules_of
-from hailstorm_operator.scaling import Decision, decide_scale, pods_for
+from hailstorm_operator.recorder_client import RecorderClient
+from hailstorm_operator.scaler_rules import demand_of, round_of, rules_of
+from hailstorm_operator.scaling import Decision, decide_scale
 from hailstorm_operator.scaling_inputs import Capacity, Inputs, first_memory
 from hailstorm_operator.shrinking import Shrinking
 from hailstorm_operator.signal_reader import SignalReader
 from hailstorm_operator.signals import Reading
-from hailstorm_operator.specs import ScalerSpec
-from hailstorm_operator.warm_spares import Round, WarmSpares
+from hailstorm_operator.specs import EdgeSignal, ScalerSpec
+from hailstorm_operator.warm_spares import WarmSpares
 from hailstorm_operator.windows import SignalWindows
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class ScalerLoop:
         inventory: Inventory,
         session: aiohttp.ClientSession,
         poll_seconds: float,
+        recorder: RecorderClient | None = None,
     ) -> None:
         self.body = body
         self.spec = spec
@@ -74,6 +77,9 @@ class ScalerLoop:
         self._kept: Decision | None = None
         self._own_write: tuple[int, int, float] | None = None
         self._status: dict[str, Any] = dict(body.get("status") or {})
+        edge = spec.signal.cluster if isinstance(spec.signal, EdgeSignal) else ""
+        self._events = EventWatch(self._status.get("scaleEvents") or [], recorder, edge)
+        self._signal_seconds = 0.0
         self._written: dict[str, Any] | None = None
         self._written_at = 0.0
         self._retry_at = 0.0
@@ -95,9 +101,14 @@ class ScalerLoop:
                 await asyncio.sleep(max(0.05, self._poll_seconds - spent))
         finally:
             await self._spares.close()
+            await self._events.close()
             await self._signal.close()
             for gauge in (metrics.IN_FLIGHT, metrics.DESIRED, metrics.READY):
                 gauge.remove(*labels)
+
+    def show_pod(self, pod: Mapping[str, Any], *, deleted: bool = False) -> None:
+        """Take a watch event of a pod of the target."""
+        self._events.show_pod(pod, deleted=deleted)
 
     async def resync(self) -> None:
         """Read again what the loop rests on, since a watch can die without a sound."""
@@ -118,6 +129,8 @@ class ScalerLoop:
         sources = await self._signal.ask()
         now = time.time()
         reading = self._signal.read(sources, now)
+        self._signal_seconds = reading.age_seconds
+        self._events.turn(now)
         if reading.in_flight is not None:
             self._windows.add(now, reading.in_flight + reading.shed_in_flight)
         view = await self._target()
@@ -168,7 +181,7 @@ class ScalerLoop:
     ) -> Inputs:
         return Inputs(
             now=now,
-            rules=rules_of(self.spec, measured_startup_seconds=0.0),
+            rules=rules_of(self.spec, self._events.startup_seconds),
             demand=demand_of(self._windows, reading, now),
             capacity=Capacity(
                 replicas=view.replicas,
@@ -189,27 +202,8 @@ class ScalerLoop:
 
     async def _act(self, view: DeploymentView, decision: Decision, started: float) -> None:
         """Scale the target and move spares at the same time; neither waits for the other."""
-        demand, rules = decision.inputs.demand, decision.inputs.rules
-        wanted = decision.wanted
-        if wanted is not None:
-            # Spares are for what is there now; what a slope will bring, new pods are for.
-            present = max(demand.fast or 0.0, demand.stable or 0.0)
-            wanted = min(wanted, pods_for(present, rules))
-        if decision.clamp == api.CLAMP_TOLERANCE:
-            wanted = decision.desired
-        turn = self._spares.turn(
-            Round(
-                now=decision.inputs.now,
-                view=view,
-                wanted=wanted,
-                desired=decision.desired,
-                is_signal_whole=demand.state == "fresh",
-                is_panicking=decision.memory.panicking,
-                is_conflicted=bool(decision.inputs.capacity.conflict),
-                is_judged=self._is_judged(view),
-            )
-        )
-        acts = [turn]
+        round_ = round_of(decision, view, is_judged=self._is_judged(view))
+        acts = [self._spares.turn(round_)]
         if decision.action != "hold":
             acts.append(self._write_replicas(view, decision, started))
         for result in await asyncio.gather(*acts, return_exceptions=True):
@@ -219,10 +213,20 @@ class ScalerLoop:
     async def _write_replicas(
         self, view: DeploymentView, decision: Decision, started: float
     ) -> None:
+        decided = time.monotonic()
         await self._cluster.set_replicas(self.namespace, self.spec.target.name, decision.desired)
-        self._own_write = (view.replicas, decision.desired, time.monotonic())
-        metrics.DECISION_SECONDS.observe(time.monotonic() - started)
+        written = time.monotonic()
+        self._own_write = (view.replicas, decision.desired, written)
+        metrics.DECISION_SECONDS.observe(written - started)
         if decision.action == "up":
+            self._events.written(
+                decision.inputs.now,
+                view.replicas,
+                decision.desired,
+                self._signal_seconds,
+                decided - started,
+                written - decided,
+            )
             await self._post(api.REASON_SCALED_UP, explain(decision))
             return
         self._shrinking.written()
@@ -240,6 +244,7 @@ class ScalerLoop:
             history = scaler_status.keep(history, scaler_status.history_entry(decision))
             self._kept = decision
         status["decisions"] = history
+        status["scaleEvents"] = self._events.describe()
         spares, more = self._spares.describe()
         conditions += more
         if spares is not None:

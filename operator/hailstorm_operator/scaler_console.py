@@ -104,8 +104,8 @@ def explain_scaler(scaler: Json) -> list[str]:
         return [*inactive, f"{name} was decided by another version of the operator: {error!r}."]
     said = tell(name, decision, signal.get("kind", "edge"), signal.get("missing") or [])
     changes = [one for one in status.get("decisions") or [] if one["action"] != "hold"]
-    last = [f"The last change: {changes[-1]['explanation']} ({changes[-1]['at']})."]
-    return [*inactive, *said, *(last if changes else []), f"As of {latest['at']}."]
+    last = [f"The last change: {one['explanation']} ({one['at']})." for one in changes[-1:]]
+    return [*inactive, *said, *last, f"As of {latest['at']}."]
 
 
 def replay_scaler(scaler: Json) -> Iterator[Result]:
@@ -163,6 +163,8 @@ def _read(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> l
             else:
                 text = _kubectl(word, options.namespace)
             document = json.loads(text)
+            if not isinstance(document, dict):
+                raise ValueError("neither an object nor a list of objects")
             found += document.get("items", [document])
         except (OSError, ValueError, TypeError) as error:
             raise ObjectError(f"{word}: {error}") from error

@@ -1,7 +1,11 @@
 """From a spec, the windows and a reading to what the decider takes. Pure."""
 
+from hailstorm_operator import api
+from hailstorm_operator.inventory import DeploymentView
+from hailstorm_operator.scaling import Decision, pods_for
 from hailstorm_operator.scaling_inputs import Demand, Rules
 from hailstorm_operator.signals import Reading
+from hailstorm_operator.spares import Round
 from hailstorm_operator.specs import ScalerSpec
 from hailstorm_operator.windows import SignalWindows
 
@@ -34,8 +38,29 @@ def demand_of(windows: SignalWindows, reading: Reading, now: float) -> Demand:
         stable=windows.stable(now),
         peak=windows.peak(now),
         state=reading.state,
-        samples=windows.fast_samples(now),
         scatter=windows.scatter(now),
         slope=windows.slope(now),
         shed=reading.shed_in_flight,
+    )
+
+
+def round_of(decision: Decision, view: DeploymentView, *, is_judged: bool) -> Round:
+    """What a decision about the target means for its spares."""
+    demand, rules = decision.inputs.demand, decision.inputs.rules
+    wanted = decision.wanted
+    if wanted is not None:
+        # Spares are for what is there now; what a slope will bring, new pods are for.
+        present = max(demand.fast or 0.0, demand.stable or 0.0)
+        wanted = min(wanted, pods_for(present, rules))
+    if decision.clamp == api.CLAMP_TOLERANCE:
+        wanted = decision.desired
+    return Round(
+        now=decision.inputs.now,
+        view=view,
+        wanted=wanted,
+        desired=decision.desired,
+        is_signal_whole=demand.state == "fresh",
+        is_panicking=decision.memory.panicking,
+        is_conflicted=bool(decision.inputs.capacity.conflict),
+        is_judged=is_judged,
     )

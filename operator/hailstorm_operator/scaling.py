@@ -43,10 +43,10 @@ PANIC_PATIENCE_WINDOWS: Final = 4
 STEP_DOWN_SHARE: Final = 0.1
 # 16.8 / 5.6 is a hair above 3 in binary; no pod for a rounding error.
 ROUNDING: Final = 1e-9
-# A day has 172,800 looks, and few calls scatter further than a normal would: with
-# three deviations a steady load of five calls in flight was taken for a step forty
-# times a day (`hailstorm simulate day`), with five it is not.
-NOISE_DEVIATIONS: Final = 5.0
+# Deviations of one sample: a look at a queue that is gone half a second later moves
+# the average of four by a quarter, and a day has 172,800 looks. A load that is more
+# than the pods can serve is far beyond it within a second (`hailstorm simulate`).
+CHANCE_DEVIATIONS: Final = 5.0
 # Once is somebody's wish, twice a correction, three times another controller.
 CONTEST_WRITES: Final = 3
 
@@ -198,13 +198,12 @@ def _is_beyond(inputs: Inputs) -> bool:
 
 
 def _is_chance(demand: Demand) -> bool:
-    """Whether the fast window may well be the stable one, seen in few samples."""
-    if demand.fast is None or demand.stable is None or not demand.samples:
+    """Whether the fast window may well be the stable one, seen at an odd moment."""
+    if demand.fast is None or demand.stable is None or not demand.scatter:
         return False
     # Calls in flight scatter at least like a Poisson count.
     deviation = max(demand.scatter, math.sqrt(max(demand.stable, 1.0)))
-    noise = deviation / math.sqrt(demand.samples)
-    return demand.fast - demand.stable <= NOISE_DEVIATIONS * noise
+    return demand.fast - demand.stable <= CHANCE_DEVIATIONS * deviation
 
 
 def _choose(inputs: Inputs, memory: Memory, planned: float | None) -> tuple[int, str]:

@@ -53,8 +53,8 @@ class Demand:
         fast: average over the fast window, None without a sample in it.
         stable: average over the stable window, None without a sample in it.
         peak: the highest plan of the scale-down window, None without one.
-        samples: how many samples the fast average rests on; 0 when not known.
-        scatter: standard deviation of the stable window's samples.
+        scatter: how much the samples scatter, as a standard deviation, steps left out;
+            0 when not known.
         slope: steady growth, in calls in flight a second; 0 when it falls or is not steady.
         shed: how much of `fast` are refused calls: shed/s times service time.
     """
@@ -63,7 +63,6 @@ class Demand:
     stable: float | None
     peak: float | None
     state: SignalState
-    samples: int = 0
     scatter: float = 0.0
     slope: float = 0.0
     shed: float = 0.0

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import aiohttp
 
+from hailstorm_operator import api
 from hailstorm_operator.cluster import Cluster
 from hailstorm_operator.inventory import Inventory, Json
 from hailstorm_operator.pod_loads import read_pod_loads
@@ -129,9 +130,10 @@ class SignalReader:
         signal = self._signal
         if not isinstance(signal, EdgeSignal):
             # Calls on a spare in service are demand like any other; one that waits has none.
+            spares = self._inventory.pods_of(self._namespace, spare_name(self._target))
             return [
                 *self._inventory.pods_of(self._namespace, self._target),
-                *self._inventory.pods_of(self._namespace, spare_name(self._target)),
+                *(pod for pod in spares if pod.labels.get(api.SPARE_OF_LABEL) == self._target),
             ]
         place = signal.namespace or self._namespace
         pods = self._inventory.edge_pods(place, signal.service)

@@ -48,6 +48,7 @@ class Reading:
         missing: each source that should have answered, with what it said instead.
         shed_per_second: calls refused for want of capacity.
         service_seconds: how long a call takes; 0 when that is not known.
+        age_seconds: of the oldest answer that counts.
     """
 
     in_flight: float | None
@@ -57,6 +58,7 @@ class Reading:
     shed_per_second: float = 0.0
     service_seconds: float = 0.0
     kind: SignalKind = "edge"
+    age_seconds: float = 0.0
 
     @property
     def shed_in_flight(self) -> float:
@@ -68,10 +70,12 @@ def combine(sources: Iterable[Source], samples: Mapping[str, Sample], now: float
     """Sum what the sources last said. No source, or none that answers, is stale."""
     answered: dict[str, float] = {}
     missing: list[str] = []
+    age = 0.0
     for source in sources:
         sample = samples.get(source.name)
         if sample is not None and now - sample.at <= MAX_AGE_SECONDS:
             answered[source.name] = sample.value
+            age = max(age, now - sample.at)
         elif not source.optional:
             missing.append(source.name)
     if not answered:
@@ -79,5 +83,5 @@ def combine(sources: Iterable[Source], samples: Mapping[str, Sample], now: float
     total = sum(answered.values())
     if missing:
         total *= 1 + len(missing) / len(answered)
-        return Reading(total, "partial", answered, tuple(missing))
-    return Reading(total, "fresh", answered, ())
+        return Reading(total, "partial", answered, tuple(missing), age_seconds=age)
+    return Reading(total, "fresh", answered, (), age_seconds=age)

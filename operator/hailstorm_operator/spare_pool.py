@@ -60,7 +60,7 @@ class SparePool:
 
     def __init__(self, scaler: Json, target: str, spec: SparesSpec, cluster: Cluster) -> None:
         self.facts = PoolFacts()
-        self.rolled = ""
+        self.is_foreign = False
         self._scaler = scaler
         self._namespace: str = scaler["metadata"]["namespace"]
         self._target = target
@@ -76,7 +76,8 @@ class SparePool:
         """
         count = 0 if is_stopped else self._spec.count
         found = await self._find()
-        if found is not None and not is_owned_by(found, self._scaler):
+        self.is_foreign = found is not None and not is_owned_by(found, self._scaler)
+        if found is not None and self.is_foreign:
             text = (
                 f"Deployment {found['metadata']['name']} is not this ServiceScaler's; delete or "
                 "rename it"
@@ -158,8 +159,6 @@ class SparePool:
         metadata = found["metadata"]
         patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "spec": change}
         await self._cluster.patch_deployment(self._namespace, metadata["name"], patch)
-        if "template" in change:
-            self.rolled = self.facts.template
         logger.info("changed %s of %s/%s", ", ".join(change), self._namespace, metadata["name"])
 
 

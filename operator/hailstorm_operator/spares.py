@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from hailstorm_operator.inventory import DeploymentView
+
 # The edge finds a new pod within a DNS refresh and a health check, half a second
 # each; twice that, so that no spare leaves before its successor is called.
 SETTLE_SECONDS: Final = 2.0
@@ -68,6 +70,25 @@ class SpareInputs:
     is_panicking: bool = False
     is_conflicted: bool = False
     is_stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Round:
+    """
+    What one turn of the scaler knows. Times are epoch seconds.
+
+    `wanted` pods are asked for by the demand, None without a signal; `desired` were
+    decided; `is_judged` says that a RolloutPolicy still looks at the target.
+    """
+
+    now: float
+    view: DeploymentView
+    wanted: int | None
+    desired: int
+    is_signal_whole: bool
+    is_panicking: bool
+    is_conflicted: bool
+    is_judged: bool
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from hailstorm_operator import api
 from hailstorm_operator.timelines import Timeline
-from hailstorm_operator.timestamps import parse_time, with_milliseconds
+from hailstorm_operator.timestamps import parse_time, whole_seconds, with_milliseconds
 
 Json = Mapping[str, Any]
 Status = dict[str, Any]
@@ -132,7 +132,11 @@ def describe_traffic(
     traffic["failed"] = f"{during['failed']}/{during['offered']}" if known else "unknown"
     p99 = during.get("p99Ms")
     traffic["p99During"] = f"≤{p99:.0f}ms" if known and p99 is not None else "unknown"
-    return {"traffic": traffic, "failures": failures}
+    return {
+        "traffic": traffic,
+        "failures": failures,
+        "pods": _served(lines, windows, evidence, clusters),
+    }
 
 
 def phase_of(line: Timeline, at: datetime) -> str:
@@ -283,6 +287,45 @@ def _failure(one: Json, window: str, line: Timeline | None, phase: str) -> Statu
         "envoy": one["envoy"],
     }
     return {name: value for name, value in described.items() if value != ""}
+
+
+def _served(
+    lines: list[Timeline],
+    windows: Iterable[Window],
+    evidence: Mapping[str, Evidence],
+    clusters: set[str] | None,
+) -> list[Timeline]:
+    """
+    The timelines with `firstCall` and, of pods that were asked to go, `drained`.
+
+    By the attempts that ended: whole seconds, the last one's end. A pod that is older
+    than the windows has its first call before them, where nobody looked.
+    """
+    opened = min(window.start for window in windows)
+    seen: dict[str, list[datetime]] = {}
+    for window in windows:
+        for row in evidence[window.name].tallies["rows"]:
+            if row["kind"] != "attempts" or not _belongs(row, clusters) or "firstAt" not in row:
+                continue
+            for at in (parse_time(row["firstAt"]), parse_time(row["lastAt"])):
+                # An attempt ends within the second that it is counted in.
+                owner = pod_at(lines, row["address"], at + timedelta(seconds=1))
+                # One that is gone has lost its address to somebody who is not ours.
+                if owner is not None and phase_of(owner, at) != PHASE_GONE:
+                    seen.setdefault(owner["name"], []).append(at)
+    after: list[Timeline] = []
+    for line in lines:
+        moments = seen.get(line["name"])
+        changed = dict(line)
+        if moments and parse_time(line["created"]) >= opened:
+            changed["firstCall"] = whole_seconds(min(moments))
+        if moments and "terminating" in line:
+            ended = max(moments) + timedelta(seconds=1)
+            asked = parse_time(line["terminating"])
+            # Without a call since then it was drained when it was asked to go.
+            changed["drained"] = with_milliseconds(max(ended, asked))
+        after.append(changed)
+    return after
 
 
 def _judge(traffic: Json, windows: Iterable[Window], evidence: Mapping[str, Evidence]) -> Status:

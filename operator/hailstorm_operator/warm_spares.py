@@ -12,20 +12,21 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from hailstorm_operator import api, metrics, spare_status
 from hailstorm_operator.cluster import Cluster, ClusterError
 from hailstorm_operator.conditions import Condition
-from hailstorm_operator.inventory import DeploymentView, Inventory
+from hailstorm_operator.inventory import Inventory
 from hailstorm_operator.pod_views import PodView
 from hailstorm_operator.selectors import matches
 from hailstorm_operator.shrinking import Loads
 from hailstorm_operator.spare_pool import PoolFacts, SparePool, refused
 from hailstorm_operator.spare_template import spare_name
 from hailstorm_operator.spares import (
+    Round,
     Spare,
     SpareDecision,
     SpareInputs,
@@ -47,25 +48,6 @@ PROBLEM_SECONDS: Final = 5.0
 Post = Callable[..., Awaitable[None]]
 
 
-@dataclass(frozen=True)
-class Round:
-    """
-    What one turn of the scaler knows. Times are epoch seconds.
-
-    `wanted` pods are asked for by the demand, None without a signal; `desired` were
-    decided; `is_judged` says that a RolloutPolicy still looks at the target.
-    """
-
-    now: float
-    view: DeploymentView
-    wanted: int | None
-    desired: int
-    is_signal_whole: bool
-    is_panicking: bool
-    is_conflicted: bool
-    is_judged: bool
-
-
 class WarmSpares:
     """Spares of one ServiceScaler. `turn` every tick, `close` at the end."""
 
@@ -79,6 +61,7 @@ class WarmSpares:
         post: Post,
     ) -> None:
         self._namespace: str = scaler["metadata"]["namespace"]
+        self._name: str = scaler["metadata"]["name"]
         self._spec = spec
         self._key = (self._namespace, spare_name(spec.target.name))
         self._cluster = cluster
@@ -101,7 +84,9 @@ class WarmSpares:
     @property
     def is_wanted(self) -> bool:
         """Whether there is anything to do: spares asked for, or left over from before."""
-        return self._spec.spares.count > 0 or self._key in self._inventory.deployments
+        if self._spec.spares.count > 0:
+            return True
+        return self._key in self._inventory.deployments and not self._pool.is_foreign
 
     @property
     def in_service(self) -> int:
@@ -119,6 +104,7 @@ class WarmSpares:
             return
         self._is_stopped = round_.view.replicas == 0
         self._keep_pool(round_)
+        self._measure()
         if not self.facts.selector or time.monotonic() < self._move_at:
             return
         decision = decide_spares(
@@ -150,9 +136,15 @@ class WarmSpares:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
 
+    def _measure(self) -> None:
+        serving = self.in_service
+        ready = sum(one.ready for one in self._spares())
+        for place, count in (("service", serving), ("pool", ready - serving)):
+            metrics.SPARES.labels(self._namespace, self._name, place).set(count)
+
     def describe(self) -> tuple[dict[str, Any] | None, list[Condition]]:
         """The status block (None where there never were spares) and its condition."""
-        if not self.is_wanted and not self._was_told:
+        if self._spec.spares.count == 0 and not self._was_told:
             return None, []
         self._was_told = True
         return spare_status.describe(
@@ -177,7 +169,12 @@ class WarmSpares:
         ]
 
     def _pods(self) -> list[PodView]:
-        return [pod for pod in self._inventory.pods.of(self._key) if not pod.leaving]
+        target = self._spec.target.name
+        return [
+            pod
+            for pod in self._inventory.pods.of(self._key)
+            if not pod.leaving and pod.labels.get(api.SPARE_OF_LABEL) == target
+        ]
 
     def _keep_pool(self, round_: Round) -> None:
         """Look after the pool in a task of its own when something has changed, and now and then."""
@@ -267,7 +264,7 @@ class WarmSpares:
                 for name in moved
             ],
         )
-        metrics.SPARE_MOVES.labels(self._namespace, self._key[1], to).inc(len(moved))
+        metrics.SPARE_MOVES.labels(self._namespace, self._name, to).inc(len(moved))
         reason = api.REASON_SPARES_IN if to == "service" else api.REASON_SPARES_OUT
         side = "into" if to == "service" else "out of"
         text = f"{len(moved)} {side} Service {facts.service} ({why}): {', '.join(moved)}"

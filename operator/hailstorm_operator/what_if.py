@@ -18,7 +18,7 @@ HALVINGS: Final = 40
 
 
 def load_that_grows(inputs: Inputs) -> float | None:
-    """Lasting calls in flight above which there would be more replicas; None at the upper bound."""
+    """Lasting calls in flight above which there are more replicas; None at the upper bound."""
     replicas = inputs.capacity.replicas
     most = 4 * (replicas + 1) * inputs.rules.in_flight_per_pod
 
@@ -29,7 +29,7 @@ def load_that_grows(inputs: Inputs) -> float | None:
 
 
 def load_that_shrinks(inputs: Inputs) -> float | None:
-    """Lasting calls in flight below which replicas would fall; None at the lower bound."""
+    """Lasting calls in flight below which there are fewer replicas; None at the lower bound."""
     replicas = inputs.capacity.replicas
     if _desired(inputs, 0.0) >= replicas:
         return None

@@ -7,10 +7,15 @@ kept for a while, as the HPA keeps its recommendations: shrinking has to satisfy
 the highest of them.
 """
 
+import itertools
 import math
 from collections import deque
+from typing import Final
 
 from hailstorm_operator.slopes import steady_slope
+
+# A step that falls between two polls is one jump, one that falls into a poll is two.
+STEP_JUMPS: Final = 2
 
 
 class SignalWindows:
@@ -46,21 +51,22 @@ class SignalWindows:
         """Average over the fast window, or None without a sample in it."""
         return _average(self._last(now, self.fast_seconds))
 
-    def fast_samples(self, now: float) -> int:
-        """How many samples the fast average rests on."""
-        return len(self._last(now, self.fast_seconds))
-
     def stable(self, now: float) -> float | None:
         """Average over as much of the stable window as has been seen."""
         return _average(self._last(now, self.stable_seconds))
 
     def scatter(self, now: float) -> float:
-        """Standard deviation of the stable window's samples; 0 without two of them."""
+        """
+        How much the samples of the stable window scatter, as a standard deviation.
+
+        From sample to sample, and without the two largest jumps: a step must not pass
+        for scatter, or it would hide itself. 0 with fewer than four samples.
+        """
         values = self._last(now, self.stable_seconds)
-        if len(values) < 2:
-            return 0.0
-        mean = sum(values) / len(values)
-        return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+        jumps = sorted((one - two) ** 2 for one, two in itertools.pairwise(values))
+        kept = jumps[:-STEP_JUMPS]
+        # Two independent samples differ by twice their variance.
+        return math.sqrt(sum(kept) / len(kept) / 2) if kept else 0.0
 
     def slope(self, now: float) -> float:
         """Steady growth a second over the stable window; 0 before it has been seen in full."""

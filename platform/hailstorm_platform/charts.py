@@ -5,12 +5,14 @@ Namespaces are made first, with their Pod Security level, so that a pod that
 would break it is refused from the first install on.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from hailstorm_platform import cluster
 from hailstorm_platform.context import Context
+from hailstorm_platform.errors import CommandError
 from hailstorm_platform.kubectl import kubectl
 
 OPERATOR_NAMESPACE: Final = "hailstorm-system"
@@ -33,6 +35,35 @@ def demo_values(context: Context) -> Path:
     return context.paths.root / "platform" / "values" / "demo.yaml"
 
 
+def free_release(context: Context, wanted: cluster.Cluster, chart: str, namespace: str) -> None:
+    """
+    Undo what a `helm upgrade` that was interrupted has left behind.
+
+    Helm keeps such a release as pending-install or pending-upgrade and refuses every
+    further upgrade of it. One that never was is uninstalled, of others the revision
+    before comes back; the upgrade that follows installs what is wanted.
+    """
+    helm = [str(context.paths.bin / "helm")]
+    where = ["--namespace", namespace, "--kubeconfig", str(context.paths.kubeconfig(wanted.name))]
+    try:
+        told = context.runner.run([*helm, "status", chart, *where, "--output", "json"])
+    except CommandError as error:
+        if "not found" in error.tail:
+            return
+        raise
+    status = str(json.loads(told)["info"]["status"])
+    cure = {
+        "pending-install": ("uninstall", chart),
+        "uninstalling": ("uninstall", chart),
+        "pending-upgrade": ("rollback", chart),
+        "pending-rollback": ("rollback", chart),
+    }.get(status)
+    if cure is None:
+        return
+    context.report.say(f"release {chart} is {status}: a run was interrupted; helm {cure[0]}")
+    context.runner.run([*helm, *cure, *where, "--wait", "--timeout", f"{INSTALL_SECONDS}s"])
+
+
 def install(context: Context, wanted: cluster.Cluster, images: Path, *values: Path) -> None:
     """
     Install or upgrade both charts and wait until they serve.
@@ -53,6 +84,7 @@ def install_operator(context: Context, wanted: cluster.Cluster, images: Path) ->
 def _install(
     context: Context, wanted: cluster.Cluster, chart: str, namespace: str, values: Sequence[Path]
 ) -> None:
+    free_release(context, wanted, chart, namespace)
     with context.report.step(f"helm upgrade --install {chart}"):
         command = [str(context.paths.bin / "helm"), "upgrade", "--install", chart]
         command += [str(context.paths.root / "charts" / chart), "--namespace", namespace]

@@ -23,6 +23,11 @@ _FILES: Final = Path(__file__).parent / "files"
 SOURCE_FOLDERS: Final = (
     *("services", "operator", "drills", "loadtests", "platform", "benchmarks"),
 )
+# As under [project.scripts] of pyproject.toml; a test compares them.
+PROGRAMS: Final = {
+    "hailstorm": "hailstorm_operator.console",
+    "kubectl-hailstorm": "hailstorm_operator.plugin",
+}
 LOCKS: Final = ("services", "operator", "drills", "dev")
 
 
@@ -79,6 +84,7 @@ def install(context: Context) -> Path:
         ["venv", lock.read_text(), sys.version, str(context.paths.root), *SOURCE_FOLDERS]
     )
     with locked(context.paths.home / "venv.lock"):
+        _write_programs(context, python)
         if python.exists() and stamp.exists() and stamp.read_text() == digest:
             return python
         uv = str(uv_program(context))
@@ -111,6 +117,21 @@ def site_packages(context: Context) -> Path:
 def _make_sources_importable(context: Context) -> None:
     lines = [str(context.paths.root / folder) for folder in SOURCE_FOLDERS]
     (site_packages(context) / "hailstorm.pth").write_text("\n".join(lines) + "\n")
+
+
+def _write_programs(context: Context, python: Path) -> None:
+    """
+    Put what pyproject.toml calls its scripts for people where README's PATH finds it.
+
+    kubectl takes `kubectl-hailstorm` for its own command `hailstorm`.
+    """
+    for name, module in PROGRAMS.items():
+        program = context.paths.bin / name
+        text = f'#!/bin/sh\nexec "{python}" -c "import sys; from {module} import main; '
+        text += 'sys.exit(main())" "$@"\n'
+        if not program.exists() or program.read_text() != text:
+            program.write_text(text)
+            program.chmod(0o755)
 
 
 def image_site(context: Context, target: str) -> Path:

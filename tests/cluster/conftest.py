@@ -100,6 +100,12 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture(scope="session")
+def kept_records() -> list[dict[str, Any]]:
+    """RolloutRecords of namespaces that are gone; `test_replay` replays them, at the end."""
+    return []
+
+
+@pytest.fixture(scope="session")
 def operator(cluster: Cluster) -> Cluster:
     """The cluster with charts/hailstorm-operator on it."""
     cluster.make_namespace(OPERATOR_NAMESPACE)

@@ -8,10 +8,15 @@ nothing, or fails with the place and what to write instead.
 {{- if not (kindIs "map" $upstreams) }}
 {{- fail (printf "edge.upstreams is a %s: write a map from name to upstream, so that values files can add to it; CHANGELOG.md shows an old list as a map" (kindOf $upstreams)) }}
 {{- end }}
+{{- $names := include "hailstorm.upstreamNames" . -}}
+{{- if not $names }}
+{{- fail "edge.upstreams names no upstream: leave one, an edge without any answers nobody" }}
+{{- end }}
 {{- $d := .Values.edge.deadlines -}}
 {{- $described := .Files.Get "files/hailstorm.pb" -}}
 {{- $owners := dict -}}
-{{- range $name, $upstream := $upstreams }}
+{{- range $name := splitList "|" $names }}
+{{- $upstream := get $upstreams $name -}}
 {{- $at := printf "edge.upstreams.%s" $name -}}
 {{- if has $name (list "admin" "recorder") }}
 {{- fail (printf "%s: Envoy has a cluster of its own of this name; call the upstream something else" $at) }}

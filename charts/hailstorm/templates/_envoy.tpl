@@ -11,7 +11,7 @@ stats_config:
   stats_matcher:
     inclusion_list:
       patterns:
-        - safe_regex: {regex: 'cluster\.({{ include "hailstorm.envoy.upstreamNames" . }})\.(upstream_rq_(active|pending_active|total|time|completed|[2345]xx|retry.*|rx_reset|tx_reset|timeout|per_try_timeout|pending_overflow|max_duration_reached|cancelled)|upstream_cx_(active|total|connect_fail|destroy_with_active_rq|overflow)|membership_(total|healthy|degraded|excluded|change)|health_check\.(attempt|success|failure|network_failure|healthy)|outlier_detection\.(ejections_active|ejections_enforced_total|ejections_enforced_consecutive_local_origin_failure|ejections_overflow)|update_(attempt|success|failure|empty)|lb_healthy_panic|circuit_breakers\.default\..*|grpc\.8)'}
+        - safe_regex: {regex: 'cluster\.({{ include "hailstorm.upstreamNames" . }})\.(upstream_rq_(active|pending_active|total|time|completed|[2345]xx|retry.*|rx_reset|tx_reset|timeout|per_try_timeout|pending_overflow|max_duration_reached|cancelled)|upstream_cx_(active|total|connect_fail|destroy_with_active_rq|overflow)|membership_(total|healthy|degraded|excluded|change)|health_check\.(attempt|success|failure|network_failure|healthy)|outlier_detection\.(ejections_active|ejections_enforced_total|ejections_enforced_consecutive_local_origin_failure|ejections_overflow)|update_(attempt|success|failure|empty)|lb_healthy_panic|circuit_breakers\.default\..*|grpc\.8)'}
         - safe_regex: {regex: 'http\.(public|internal)\.(downstream_rq_(active|total|completed|[12345]xx|time|rx_reset|tx_reset|max_duration_reached|overload_close)|downstream_cx_(active|total|drain_close|destroy_remote_active_rq|destroy_local_active_rq)|no_route)'}
         - safe_regex: {regex: 'server\.(live|state|uptime|memory_allocated|memory_physical_size|total_connections|watchdog_miss)'}
         - safe_regex: {regex: 'overload\..*\.(active|scale_percent|pressure)'}
@@ -42,8 +42,8 @@ static_resources:
     - {{- include "hailstorm.envoy.listener" (dict "root" . "public" false "port" 8090) | nindent 6 }}
     - {{- include "hailstorm.envoy.statsListener" . | nindent 6 }}
   clusters:
-    {{- range $name, $upstream := .Values.edge.upstreams }}
-    - {{- include "hailstorm.envoy.cluster" (dict "root" $ "name" $name "upstream" $upstream) | nindent 6 }}
+    {{- range $name := include "hailstorm.upstreamNames" . | splitList "|" }}
+    - {{- include "hailstorm.envoy.cluster" (dict "root" $ "name" $name "upstream" (get $.Values.edge.upstreams $name)) | nindent 6 }}
     {{- end }}
     {{- if .Values.recorder.enabled }}
     - {{- include "hailstorm.envoy.recorderCluster" . | nindent 6 }}
@@ -56,9 +56,14 @@ static_resources:
         endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 9901}}}}]}]
 {{- end }}
 
-{{/* "dispatch|location|trip", for a regular expression. */}}
-{{- define "hailstorm.envoy.upstreamNames" -}}
-{{- keys .Values.edge.upstreams | sortAlpha | join "|" }}
+{{/*
+"dispatch|location|trip", as a regular expression wants them. Whoever takes an
+upstream out again sets it to null, and Helm keeps that null. Takes the root.
+*/}}
+{{- define "hailstorm.upstreamNames" -}}
+{{- $names := list -}}
+{{- range $name, $upstream := .Values.edge.upstreams }}{{ if $upstream }}{{ $names = append $names $name }}{{ end }}{{ end -}}
+{{ join "|" $names }}
 {{- end }}
 
 {{/* Nine tenths of the container's memory limit, in bytes. */}}

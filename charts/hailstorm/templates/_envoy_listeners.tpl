@@ -77,9 +77,10 @@ http_filters:
       "@type": type.googleapis.com/envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder
       proto_descriptor: /etc/envoy/hailstorm.pb
       services:
-        {{- range $edge.upstreams }}
-        {{- if .json }}
-        {{- range $service, $_ := .services }}
+        {{- range $name := include "hailstorm.upstreamNames" .root | splitList "|" }}
+        {{- $upstream := get $edge.upstreams $name }}
+        {{- if $upstream.json }}
+        {{- range $service, $_ := $upstream.services }}
         - {{ $service }}
         {{- end }}
         {{- end }}

@@ -26,8 +26,8 @@ The routes of one listener: a method each, and nothing else. Takes {root,
 public}; public leaves out, and refuses, what only services may call.
 */}}
 {{- define "hailstorm.envoy.routes" -}}
-{{- range $name, $upstream := .root.Values.edge.upstreams }}
-{{- range $service, $methods := $upstream.services }}
+{{- range $name := include "hailstorm.upstreamNames" .root | splitList "|" }}
+{{- range $service, $methods := (get $.root.Values.edge.upstreams $name).services }}
 {{- range $method, $options := $methods }}
 {{- include "hailstorm.envoy.route" (dict "root" $.root "public" $.public "upstream" $name "service" $service "method" $method "options" $options) }}
 {{- end }}

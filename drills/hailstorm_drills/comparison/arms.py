@@ -104,7 +104,6 @@ def _service_scaler(settings: Settings, knows_spares: bool) -> Manifest:
         "minReplicas": settings.min_replicas,
         "maxReplicas": settings.max_replicas,
         "signal": {
-            "source": "edge",
             "edge": {"cluster": TARGET, "service": EDGE_SERVICE, "port": STATS_PORT},
         },
         "targetInFlight": round(settings.planned_in_flight / utilisation, 2),
@@ -118,6 +117,12 @@ def _service_scaler(settings: Settings, knows_spares: bool) -> Manifest:
         "metadata": metadata(SCALER, "scaler"),
         "spec": spec,
     }
+
+
+def spares_of(arm: Arm) -> int:
+    """How many warm spares an arm asks for."""
+    specs = [one.get("spec") or {} for one in arm.manifests if one["kind"] == api.SCALER_KIND]
+    return sum(int((spec.get("spares") or {}).get("count", 0)) for spec in specs)
 
 
 def crd_knows_spares(crd: Mapping[str, Any]) -> bool:

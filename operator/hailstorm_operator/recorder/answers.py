@@ -140,6 +140,9 @@ def _row(row: Row) -> Json:
         "stream": key.is_stream,
         "retried": key.is_retried,
         "count": row.count,
+        # The seconds in which the first and the last of them ended.
+        "firstAt": _time(row.first),
+        "lastAt": _time(row.last),
         # Bound in milliseconds and count; the true durations are at most a fifth below.
         "buckets": [[bound_ms(bucket), row.buckets[bucket]] for bucket in sorted(row.buckets)],
     }

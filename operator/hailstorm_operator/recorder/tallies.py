@@ -43,9 +43,11 @@ class Key(NamedTuple):
 
 @dataclass
 class Row:
-    """How often a key was counted in a stretch of time, and how long it took."""
+    """How often a key was counted in a stretch of time, when first and last, how long it took."""
 
     key: Key
+    first: int
+    last: int
     count: int = 0
     buckets: dict[int, int] = field(default_factory=dict)
 
@@ -149,26 +151,30 @@ class Tallies:
     ) -> list[Row]:
         """What was counted in the seconds from `first` to before `last`."""
         total: Cells = {}
-        for cells in self._cells(first, last):
+        seconds: dict[int, tuple[int, int]] = {}
+        for second, cells in self._cells(first, last):
             for cell, count in cells:
                 total[cell] = total.get(cell, 0) + count
+                number = cell >> _BUCKET_BITS
+                begin, end = seconds.get(number, (second, second))
+                seconds[number] = min(begin, second), max(end, second)
         rows: dict[int, Row] = {}
         for cell, count in total.items():
             number = cell >> _BUCKET_BITS
             key = self._keys[number]
             if (kind and key.kind != kind) or (cluster is not None and key.cluster != cluster):
                 continue
-            row = rows.setdefault(number, Row(key))
+            row = rows.setdefault(number, Row(key, *seconds[number]))
             row.count += count
             row.buckets[cell & _BUCKET_MASK] = count
         return sorted(rows.values(), key=lambda row: row.key)
 
-    def _cells(self, first: int, last: int) -> Iterator[Iterable[tuple[int, int]]]:
+    def _cells(self, first: int, last: int) -> Iterator[tuple[int, Iterable[tuple[int, int]]]]:
         for packed_second in _between(self._packed, first, last):
             cells, counts = self._packed[packed_second]
-            yield zip(cells, counts, strict=True)
+            yield packed_second, zip(cells, counts, strict=True)
         for fresh_second in _between(self._fresh, first, last):
-            yield self._fresh[fresh_second].items()
+            yield fresh_second, self._fresh[fresh_second].items()
 
     def _register(self, key: Key) -> int:
         if len(self._ids) >= MAX_KEYS:

@@ -22,6 +22,7 @@ METRICS_SECONDS: Final = 15.0
 HPA_TOLERANCE: Final = 0.1
 HPA_DOWN_WINDOW_SECONDS: Final = 300.0
 HPA_UP_PODS: Final = 4
+HPA_UP_SECONDS: Final = 15.0
 # Knative's defaults.
 KPA_TICK_SECONDS: Final = 2.0
 KPA_STABLE_SECONDS: Final = 60.0
@@ -82,7 +83,7 @@ class Hpa:
         while self._recommended[0][0] <= seen.now - HPA_DOWN_WINDOW_SECONDS:
             self._recommended.popleft()
         self._history.append((seen.now, seen.replicas))
-        while self._history[0][0] < seen.now - METRICS_SECONDS:
+        while self._history[0][0] <= seen.now - HPA_UP_SECONDS:
             self._history.popleft()
         if desired < seen.replicas:
             desired = min(seen.replicas, max(one for _, one in self._recommended))
@@ -217,7 +218,6 @@ class Ours:
             stable=windows.stable(now),
             peak=windows.peak(now),
             state="fresh",
-            samples=windows.fast_samples(now),
             scatter=windows.scatter(now),
             slope=windows.slope(now),
         )

@@ -60,7 +60,7 @@ class LocationServicer(location_pb2_grpc.LocationServiceServicer):
         violations.identifier("city_id", request.city_id)
         violations.size("positions", request.positions, 1, MAX_BATCH)
         violations.raise_if_any()
-        pings = _pings(request.positions)
+        pings = pings_of(request.positions)
         decisions = await self._drivers.report(request.city_id, pings)
         self._accepted.inc(decisions.accepted_count)
         response = location_pb2.ReportPositionsResponse(accepted_count=decisions.accepted_count)
@@ -107,7 +107,7 @@ class LocationServicer(location_pb2_grpc.LocationServiceServicer):
         return response
 
 
-def _pings(positions: Any) -> list[Ping]:
+def pings_of(positions: Any) -> list[Ping]:
     """
     What the phones say. A time that is none, or is left out, is None.
 

@@ -60,7 +60,7 @@ def test_restart_under_load_is_promoted(example: Example, restart: Restart) -> N
 def test_scaler_follows_the_calls_in_flight_up_and_down(example: Example) -> None:
     least = int(example.get("servicescaler", "fortio")["spec"]["minReplicas"])
     example.wait(example.replicas, 90, until=lambda found: found == least)
-    # 60 a second for a quarter of a second each are 15 in flight; two pods are to have 11.
+    # 80 a second for 0.3 s each are 24 in flight; two pods are to have 11.
     example.start_load("step", "-t=10s")
     most = example.wait(example.replicas, 90, until=lambda found: found > least)
 

@@ -18,22 +18,43 @@ LOOK_SECONDS = 0.2
 # Ends at once when asked to: rollouts of a test should not wait for a grace period.
 IDLE = "trap 'exit 0' TERM; sleep infinity & wait"
 
-# Answers /stats as an Envoy does; /set?value=&pods=address:calls,... is for the test alone.
+# Answers /stats as an Envoy does, and /metrics as a pod;
+# /set?value=&shed=&pods=address:calls,... is for the test alone.
 EDGE_STUB = """
-import http.server, re, urllib.parse
-stats = {"cluster.app.upstream_rq_active": 0.0}
+import http.server, re, time, urllib.parse
+calls = rate = shed = 0.0
+pods = {}
+since = last = time.time()
+def figures():
+    global shed, last
+    now = time.time()
+    shed, last = shed + rate * (now - last), now
+    return {
+        "upstream_rq_active": f"{calls:g}",
+        "upstream_rq_completed": f"{int(shed + 100 * (now - since))}",
+        "upstream_rq_time": "P0(50,50) P50(50,50) P100(50,50)",
+        "grpc.8": f"{int(shed)}",
+        **pods,
+    }
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        global calls, rate
         url = urllib.parse.urlsplit(self.path)
         query = urllib.parse.parse_qs(url.query)
+        lines = []
         if url.path == "/set":
-            stats["cluster.app.upstream_rq_active"] = float(query["value"][0])
+            figures()
+            calls = float(query.get("value", [calls])[0])
+            rate = float(query.get("shed", [rate])[0])
             for pod in filter(None, query.get("pods", [""])[0].split(",")):
-                address, _, calls = pod.rpartition(":")
-                stats[f"cluster.app.endpoint.{address}_50051.rq_active"] = float(calls)
-        wanted = query["filter"][0] if url.path == "/stats" else "^$"
-        found = {name: value for name, value in stats.items() if re.search(wanted, name)}
-        body = "".join(f"{name}: {value:g}\\n" for name, value in found.items()).encode()
+                address, _, value = pod.rpartition(":")
+                pods[f"endpoint.{address}_50051.rq_active"] = value
+        elif url.path == "/metrics":
+            lines = [f"calls_in_flight {calls:g}"]
+        elif url.path == "/stats":
+            lines = [f"cluster.app.{name}: {value}" for name, value in figures().items()]
+            lines = [one for one in lines if re.search(query["filter"][0], one.split(": ")[0])]
+        body = "".join(one + chr(10) for one in lines).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -197,6 +218,11 @@ class Place:
         )
         self.cluster.kubectl("get", "--raw", path)
 
+    def set_shed(self, per_second: float, pod: str = "edge-0") -> None:
+        """Let an edge pod refuse so many calls a second."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/http:{pod}:9902/proxy/set"
+        self.cluster.kubectl("get", "--raw", f"{path}?shed={per_second}")
+
     def service(self, name: str = "app", **selector: str) -> dict[str, Any]:
         """A headless Service; by default of the pods of `deployment()`."""
         return {
@@ -260,7 +286,7 @@ class Place:
 
 
 @pytest.fixture
-def place(operator: Cluster) -> Iterator[Place]:
+def place(operator: Cluster, kept_records: list[dict[str, Any]]) -> Iterator[Place]:
     """A fresh namespace; deleted afterwards without waiting for it."""
     namespace = f"operator-{uuid.uuid4().hex[:8]}"
     operator.make_namespace(namespace)
@@ -271,6 +297,7 @@ def place(operator: Cluster) -> Iterator[Place]:
     # The operator's own image: it is on the nodes, and has sh and python3.
     image = json.loads(images.stdout)["images"]["operator"]
     yield Place(operator, namespace, f"{image['repository']}:{image['tag']}")
+    kept_records += operator.get("rolloutrecords", "--namespace", namespace)["items"]
     operator.kubectl("delete", "namespace", namespace, "--wait=false")
 
 

@@ -1,10 +1,13 @@
 """The scaler against real pods: it follows the edge's in-flight, and says what it does."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster.operator.conftest import Place
+from cluster.operator.conftest import EDGE_STUB, Place
+from hailstorm_operator import scaler_console
 
 
 def start(place: Place, edge_pods: int = 1, **spec: Any) -> None:
@@ -111,6 +114,70 @@ def test_scaler_names_a_missing_target(place: Place) -> None:
     place.wait(lambda: place.condition("Active") == ("True", "Scaling"))
 
 
+def test_scaler_counts_refused_calls_as_demand(place: Place) -> None:
+    start(place)
+    place.set_in_flight(9)
+    # 400 refused a second, of 50 ms each, are 20 calls that would be in flight.
+    place.set_shed(400)
+    place.wait(lambda: place.replicas() == 3, deadline=30)
+    up = next(one for one in decisions(place) if one["action"] == "up")
+    assert up["inputs"]["demand"]["shed"] > 1
+
+
+def test_scaler_reads_a_gauge_of_each_pod_and_names_one_that_has_none(place: Place) -> None:
+    serving = place.deployment(replicas=1)
+    container = serving["spec"]["template"]["spec"]["containers"][0]
+    container["command"] = ["python3", "-c", EDGE_STUB]
+    container["readinessProbe"] = {
+        "httpGet": {"path": "/metrics", "port": 9902},
+        "periodSeconds": 1,
+    }
+    pods = {"pods": {"metric": "calls_in_flight", "port": 9902}}
+    place.apply(serving, place.scaler(signal=pods))
+    place.wait(lambda: place.condition("SignalFresh") == ("True", "AllSourcesAnswer"))
+    (pod,) = place.kubectl("get", "pods", "-o", "name").split()
+    place.set_in_flight(28, pod.removeprefix("pod/"))
+    place.wait(lambda: place.replicas() == 3, deadline=30)
+    wrong = {"pods": {"metric": "another", "port": 9902}}
+    place.apply(place.scaler(signal=wrong))
+    place.wait(lambda: place.condition("SignalFresh") == ("False", "NoSourceAnswers"))
+    missing = place.get("servicescaler", "app")["status"]["signal"]["missing"]
+    assert any(one.startswith(pod.removeprefix("pod/")) for one in missing)
+    assert all("no metric 'another'" in one for one in missing)
+    assert place.replicas() == 3
+
+
+def test_scaler_stops_at_the_connection_budget(place: Place) -> None:
+    start(place, connectionBudget={"connectionsPerPod": 9, "max": 30, "reserved": 10})
+    place.set_in_flight(500)
+    place.wait(lambda: place.condition("Limited") == ("True", "ConnectionBudget"), deadline=20)
+    assert place.replicas() == 2
+
+
+def test_scaler_accounts_for_itself(
+    place: Place, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    start(place)
+    place.set_in_flight(28)
+    place.wait(lambda: place.replicas() == 3, deadline=15)
+    place.kubectl("rollout", "status", "deployment/app", "--timeout=60s", timeout=70)
+
+    def event() -> dict[str, Any] | None:
+        events = place.get("servicescaler", "app")["status"].get("scaleEvents", [])
+        return events[0] if events and "ready" in events[0]["seconds"] else None
+
+    seen = place.wait(event)
+    assert (seen["from"], seen["to"], len(seen["pods"])) == (1, 3, 2)
+    assert seen["writeMilliseconds"] > 0
+    place.wait(lambda: "latest" in place.get("servicescaler", "app")["status"])
+    # What the schema does not declare is gone from here: the replay finds it.
+    path = tmp_path / "app.json"
+    path.write_text(json.dumps(place.get("servicescaler", "app")))
+    assert scaler_console.replay_main([str(path)]) == scaler_console.SAME
+    assert scaler_console.explain_main([str(path)]) == 0
+    assert "app has" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("change", "advice"),
     [
@@ -120,7 +187,13 @@ def test_scaler_names_a_missing_target(place: Place) -> None:
         ({"targetInFlight": 0}, "at which one pod is at its knee"),
         ({"behavior": {"stableWindowSeconds": 5, "fastWindowSeconds": 9}}, "must be longer than"),
         ({"targetRef": {"kind": "StatefulSet", "name": "app"}}, "only Deployments can be scaled"),
-        ({"signal": {"source": "cpu", "edge": {"cluster": "a", "service": "b"}}}, "source: edge"),
+        ({"signal": {}}, "write one source: edge"),
+        ({"signal": {"edge": {"cluster": "a", "service": "b"}, "pods": {"metric": "a", "port": 1}}},
+         "write one source: edge"),
+        ({"signal": {"pods": {"metric": "calls{a=1}", "port": 1}}}, "write the name alone"),
+        ({"signal": {"pods": {"metric": "calls", "port": 1, "path": "m"}}}, "with a slash"),
+        ({"behavior": {"scaleDown": {"windowSeconds": 9}}}, "must not be shorter"),
+        ({"connectionBudget": {"connectionsPerPod": 9, "max": 8}}, "raise connectionBudget.max"),
     ],
 )  # fmt: skip
 def test_bad_spec_is_refused_with_advice(place: Place, change: dict[str, Any], advice: str) -> None:

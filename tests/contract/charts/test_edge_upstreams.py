@@ -124,6 +124,14 @@ def test_limits_of_an_upstream_are_its_own_and_the_rest_is_everybody_s() -> None
     assert ours["max_requests"] == 4096
 
 
+def test_upstream_that_was_added_and_is_set_to_null_leaves_nothing() -> None:
+    # Helm keeps the null of a key that the chart has no default for.
+    gone = (*FORTIO, "--set", "edge.upstreams.fortio=null")
+    assert bootstrap(*gone) == bootstrap()
+    policies = [pick(render(*arguments), "NetworkPolicy", "edge") for arguments in ((), gone)]
+    assert policies[0] == policies[1]
+
+
 def test_upstream_that_is_set_to_null_is_gone() -> None:
     names = [
         one["name"]
@@ -187,6 +195,11 @@ def test_deadline_of_a_method_may_be_a_part_of_a_second() -> None:
             guest(json=True),
             "edge.upstreams.guest.json is true",
             "leave json out, or add its proto",
+        ),
+        (
+            ("--set", ",".join(f"edge.upstreams.{name}=null" for name in OURS)),
+            "edge.upstreams names no upstream",
+            "leave one",
         ),
         # What one look can tell is the schema's business.
         (guest(nmespace="x"), "/edge/upstreams/guest", "nmespace"),

@@ -225,11 +225,14 @@ async def test_slow_neighbour_takes_half_of_the_places_and_no_more(
         await door.wait()
         return EMPTY
 
-    neighbours.answers["NearbyDrivers"] = nearby
     most = dispatch.settings.dispatch.neighbour_max_calls
     waiting = "hailstorm_dependency_in_flight"
     async with dispatch.channel() as channel:
         stub = dispatch_pb2_grpc.DispatchServiceStub(channel)
+        # Dispatch's first connect to its neighbours has a second, and a busy machine
+        # may need more; of all calls at once, eight that fail open the breaker.
+        assert await eventually(lambda: request(stub, timeout=60), 50) == MATCHED
+        neighbours.answers["NearbyDrivers"] = nearby
         calls = [asyncio.create_task(request(stub, timeout=60)) for _ in range(most)]
         await eventually(
             lambda: dispatch.sample(waiting, dependency="location"), 50, until=lambda n: n == most

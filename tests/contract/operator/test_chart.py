@@ -217,7 +217,7 @@ def test_crd_defaults_are_the_codes() -> None:
 
 def test_crd_declares_all_that_a_scaler_says() -> None:
     """What a schema does not declare is pruned: the replay would miss it."""
-    demand = Demand(90.0, 80.0, 100.0, "partial", 4, 0.5, 2.0)
+    demand = Demand(90.0, 80.0, 100.0, "partial", 4.0, 0.5, 2.0)
     inputs = Inputs(
         1000.0,
         rules_of(parse_scaler_spec(SCALER_SPEC), 4.0),

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from eventually import eventually
 from hailstorm_operator.edge_stats import EdgeStats, stats_filter
-from hailstorm_operator.inventory import EdgePod, Inventory, PodView
+from hailstorm_operator.inventory import EdgePod, Inventory
 from hailstorm_operator.signal_reader import SignalReader
 from hailstorm_operator.sources import (
     TIMEOUT_SECONDS,
@@ -20,6 +20,7 @@ from hailstorm_operator.sources import (
     question_of,
 )
 from hailstorm_operator.specs import EdgeSignal, PodsSignal, parse_scaler_spec
+from unit.operator.objects import pod
 
 POD = "127.0.0.1"
 # A reader whose sources are known asks no API server.
@@ -166,6 +167,13 @@ SPEC = {
 }
 
 
+def target_pod(name: str, address: str, *, ready: bool = True) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": "True" if ready else "False"}
+    body = pod(name, status={"podIP": address, "conditions": [condition]})
+    body["metadata"]["namespace"] = "place"
+    return body
+
+
 async def test_scaler_reads_the_pods_of_its_target_and_names_who_is_silent(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
@@ -174,21 +182,22 @@ async def test_scaler_reads_the_pods_of_its_target_and_names_who_is_silent(
 
     signal = {"pods": {"metric": "calls", "port": await serve(answer)}}
     inventory = Inventory()
-    inventory.pods[("place", "app")] = {
+    for body in (
         # Nobody listens there: 127.0.0.0/8 is this machine, the server only on .1.
-        "app-2": PodView("app-2", "127.0.0.2", ready=True),
-        "app-1": PodView("app-1", "127.0.0.1", ready=True),
-        "app-3": PodView("app-3", "127.0.0.3", ready=False),
-        "app-4": PodView("app-4", "", ready=False),
-    }
+        target_pod("app-h1-2", "127.0.0.2"),
+        target_pod("app-h1-1", "127.0.0.1"),
+        target_pod("app-h1-3", "127.0.0.3", ready=False),
+        target_pod("app-h1-4", "", ready=False),
+    ):
+        inventory.show_pod(body)
     spec = parse_scaler_spec({**SPEC, "signal": signal})
     reader = SignalReader("place", spec, NO_CLUSTER, inventory, session)
     reading = reader.read(await reader.ask(), time.time())
     await reader.close()
     assert (reading.kind, reading.state) == ("pods", "partial")
-    assert reading.answered == {"app-1": 4.0}
+    assert reading.answered == {"app-h1-1": 4.0}
     assert len(reading.missing) == 1
-    assert reading.missing[0].startswith("app-2 (")
+    assert reading.missing[0].startswith("app-h1-2 (")
 
 
 async def test_scaler_adds_what_the_edge_refused(

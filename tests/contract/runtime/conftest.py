@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry
 
 from hailstorm.location.v1 import location_pb2_grpc
 from hailstorm.runtime.admission import Admission
-from hailstorm.runtime.channels import direct_channel
 from hailstorm.runtime.clock import SystemClock
 from hailstorm.runtime.health import Health
 from hailstorm.runtime.interceptor import ServerInterceptor
@@ -19,6 +18,7 @@ from hailstorm.runtime.process import LifecycleSettings, ServerSettings
 from hailstorm.runtime.server import build_server, listen
 from hailstorm.runtime.telemetry import ServerMetrics
 from hailstorm.trip.v1 import trip_pb2_grpc
+from ready_channel import ready_channel
 
 
 class Script(location_pb2_grpc.LocationServiceServicer):
@@ -107,6 +107,6 @@ async def running(server_settings: ServerSettings) -> AsyncIterator[Running]:
     await lifecycle.serving()
     await server.start()
     # The kubelet's name: this client stays while `lb` says no.
-    async with direct_channel(f"dns:///127.0.0.1:{port}", health_name="liveness") as channel:
+    async with ready_channel(f"dns:///127.0.0.1:{port}", health_name="liveness") as channel:
         yield Running(server, channel, port, script, streams, lifecycle, admission, registry)
     await server.stop(0)

@@ -20,12 +20,12 @@ from hailstorm.location.positions import Availability, Ping
 from hailstorm.location.settings import IndexKind, PositionSettings, RedisMode, RedisSettings
 from hailstorm.location.store import Command, Script, Store, StoreUnavailableError
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
-from hailstorm.runtime.channels import direct_channel
 from hailstorm.runtime.clock import SystemClock
 from hailstorm.runtime.settings import Secret
 from integration.processes import ServiceProcess
 from integration.redis_cluster import MASTERS, RedisCluster
 from integration.stores import RedisServer
+from ready_channel import ready_channel
 
 # Above what a store operation may take, below what a caller waits.
 FAST_SECONDS = 1.0
@@ -197,7 +197,7 @@ async def test_lost_master_is_unavailable_at_once_and_heals_by_itself(
     how: str, cluster: RedisCluster, new_service: Callable[..., ServiceProcess]
 ) -> None:
     location = location_over(cluster, new_service)
-    async with direct_channel(location.target) as channel:
+    async with ready_channel(location.target) as channel:
         stub = location_pb2_grpc.LocationServiceStub(channel)
         await eventually(lambda: works(stub), 20)
         tag = keys.index_tag("nyc", parent_of(cell_at(*HERE)))
@@ -252,7 +252,7 @@ async def test_replica_that_takes_over_is_found(
     victim, replica = own_cluster.servers[0], own_cluster.servers[MASTERS]
     # The one that dies is also the one that the settings name.
     location = location_over(own_cluster, new_service)
-    async with direct_channel(location.target) as channel:
+    async with ready_channel(location.target) as channel:
         stub = location_pb2_grpc.LocationServiceStub(channel)
         await eventually(lambda: works(stub), 20)
         victim.kill()

@@ -14,13 +14,13 @@ from eventually import eventually
 from hailstorm.location.store import Command, Store
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
 from hailstorm.runtime.calls import Call, enter_call
-from hailstorm.runtime.channels import direct_channel
 from hailstorm.runtime.clock import SystemClock
 from hailstorm.runtime.errors import DeadlineExceededError
 from hailstorm.runtime.priority import PRIORITY_KEY, Priority
 from integration.location.conftest import environment_of, settings_of
 from integration.processes import ServiceProcess
 from integration.stores import RedisServer
+from ready_channel import ready_channel
 
 # Well above the 0.3 s that a store operation may take, well below the second
 # after which a caller gives up.
@@ -29,7 +29,7 @@ FAST_SECONDS = 1.0
 
 @pytest.fixture
 async def stub(own_location: ServiceProcess) -> AsyncIterator[Any]:
-    async with direct_channel(own_location.target) as channel:
+    async with ready_channel(own_location.target) as channel:
         yield location_pb2_grpc.LocationServiceStub(channel)
 
 
@@ -155,7 +155,7 @@ async def test_service_is_ready_without_redis(
         },
     )
     process.start_and_wait()
-    async with direct_channel(process.target) as channel:
+    async with ready_channel(process.target) as channel:
         stub = location_pb2_grpc.LocationServiceStub(channel)
         error, seconds = await refusal(stub.NearbyDrivers(nearby(), timeout=10))
         assert error.code() is grpc.StatusCode.UNAVAILABLE
@@ -176,7 +176,7 @@ async def test_wrong_password_is_unavailable_and_named_in_the_log(
         },
     )
     process.start_and_wait()
-    async with direct_channel(process.target) as channel:
+    async with ready_channel(process.target) as channel:
         stub = location_pb2_grpc.LocationServiceStub(channel)
         error, _ = await refusal(stub.NearbyDrivers(nearby(), timeout=10))
     assert error.code() is grpc.StatusCode.UNAVAILABLE
@@ -194,7 +194,7 @@ async def test_overload_is_not_taken_for_an_outage(
     location = new_service("location", crowded)
     location.start_and_wait()
     important = ((PRIORITY_KEY, Priority.CRITICAL.word),)
-    async with direct_channel(location.target) as channel:
+    async with ready_channel(location.target) as channel:
         stub = location_pb2_grpc.LocationServiceStub(channel)
 
         async def call() -> None:

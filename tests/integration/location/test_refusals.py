@@ -9,10 +9,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from hailstorm.location.positions import Refusal
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
-from hailstorm.runtime.channels import direct_channel
 from integration.location.conftest import environment_of
 from integration.processes import ServiceProcess
 from integration.stores import RedisServer
+from ready_channel import ready_channel
 
 HERE = (40.75, -73.98)
 # 1.1 km north: more than the jitter of 500 m, in no time at all.
@@ -65,7 +65,7 @@ async def test_every_refusal_is_counted_by_its_reason(location: ServiceProcess) 
         Refusal.TOO_OLD: position("driver-4", age_seconds=120),
     }
     assert refused.keys() == set(Refusal), "each reason is shown to be reachable"
-    async with direct_channel(location.target) as channel:
+    async with ready_channel(location.target) as channel:
         stub = location_pb2_grpc.LocationServiceStub(channel)
         first = location_pb2.ReportPositionsRequest(city_id="nyc", positions=[position()])
         assert (await stub.ReportPositions(first, timeout=10)).accepted_count == 1

@@ -9,10 +9,10 @@ import pytest
 
 from eventually import eventually
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
-from hailstorm.runtime.channels import direct_channel
 from integration.processes import ServiceProcess
 from integration.runtime.api_server import ApiServer, make_certificate
 from integration.stores import RedisServer
+from ready_channel import ready_channel
 
 NewService = Callable[[str, dict[str, str]], ServiceProcess]
 # What flags promise.
@@ -35,7 +35,7 @@ class Location:
         )
         position.point.latitude, position.point.longitude = 40.75, -73.98
         position.observed_at.GetCurrentTime()
-        async with direct_channel(self.process.target) as channel:
+        async with ready_channel(self.process.target) as channel:
             stub = location_pb2_grpc.LocationServiceStub(channel)
             assert (await stub.ReportPositions(request, timeout=10)).accepted_count == 1
         return self._redis.command("KEYS", "*:geo") == b"*1"

@@ -124,3 +124,21 @@ def test_older_scaler_keeps_the_target_and_the_younger_keeps_off() -> None:
     conflict = inventory.conflict("place", "young", "app")
     assert conflict is not None
     assert "ServiceScaler old" in conflict[1]
+
+
+def test_target_is_judged_while_its_policy_remembers_a_rollout() -> None:
+    inventory = Inventory()
+    body = {
+        "metadata": {"namespace": "place", "name": "careful"},
+        "spec": {"targetRef": {"name": "app"}},
+        "status": {"memory": {"rollout": {"stage": "Watching"}}},
+    }
+    inventory.show_policy(body)
+    assert inventory.is_judged("place", "app")
+    assert not inventory.is_judged("place", "other")
+    assert not inventory.is_judged("elsewhere", "app")
+    inventory.show_policy({**body, "status": {"memory": {"rollout": None}}})
+    assert not inventory.is_judged("place", "app")
+    inventory.show_policy(body)
+    inventory.show_policy(body, deleted=True)
+    assert not inventory.is_judged("place", "app")

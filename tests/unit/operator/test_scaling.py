@@ -52,7 +52,6 @@ def decide(
         stable,
         stable if peak is None else peak,
         state,
-        samples=capacity.pop("samples", 0),
         scatter=capacity.pop("scatter", 0.0),
         slope=capacity.pop("slope", 0.0),
     )
@@ -88,16 +87,16 @@ def test_growth_ignores_a_fast_window_that_the_pods_can_hold() -> None:
 
 
 def test_growth_ignores_a_fast_window_that_may_be_chance() -> None:
-    # One deviation of the average of four samples around 16 is 2.
-    assert decide(25.9, stable=16.0, samples=4).action == "hold"
-    assert decide(26.1, stable=16.0, samples=4).action == "up"
-    # What has scattered more until now is more likely chance.
-    assert decide(26.1, stable=16.0, samples=4, scatter=5.0).action == "hold"
+    assert decide(40.9, stable=16.0, scatter=5.0).action == "hold"
+    assert decide(41.1, stable=16.0, scatter=5.0).action == "up"
+    # Never less than a Poisson count would scatter.
+    assert decide(35.9, stable=16.0, scatter=1.0).action == "hold"
+    assert decide(36.1, stable=16.0, scatter=1.0).action == "up"
 
 
 def test_chance_is_no_panic() -> None:
-    assert not decide(40.9, replicas=2, stable=26.0, samples=4, scatter=6.0).memory.panicking
-    assert decide(41.1, replicas=2, stable=26.0, samples=4, scatter=6.0).memory.panicking
+    assert not decide(55.9, replicas=2, stable=26.0, scatter=6.0).memory.panicking
+    assert decide(56.1, replicas=2, stable=26.0, scatter=6.0).memory.panicking
 
 
 def test_stable_window_that_still_averages_a_queue_that_is_gone_grows_nothing() -> None:
@@ -387,7 +386,6 @@ inputs = st.builds(
         figures,
         figures,
         st.sampled_from(["fresh", "partial", "stale"]),
-        st.integers(0, 20),
         st.floats(0, 1000),
         st.floats(0, 1000),
         st.floats(0, 1000),
@@ -438,3 +436,9 @@ def test_every_decision_keeps_the_rules_and_can_be_replayed(given_inputs: Inputs
     assert (decision.action == "hold") == (after == before)
     assert explain(decision)
     assert replay(json.loads(json.dumps(decision.as_json()))) == decision
+
+
+def test_spares_in_service_keep_a_demand_from_being_a_panic() -> None:
+    # Eight pods' worth: twice what is ready, but not twice what serves.
+    assert decide(40.0, replicas=4).memory.panicking
+    assert not decide(40.0, replicas=4, spares_serving=1).memory.panicking

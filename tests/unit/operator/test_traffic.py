@@ -136,6 +136,23 @@ def test_call_that_found_no_pod_is_the_services_failure(traffic: Traffic) -> Non
     assert traffic.describe()["traffic"]["failed"] == "1/101"
 
 
+def test_pods_say_when_they_were_first_called_and_drained(traffic: Traffic) -> None:
+    """The new pod is ready at 8 s; the old one is asked to go at 12 s, and is gone at 18 s."""
+    traffic.see(9, NEW, kind="attempts")
+    traffic.see(14, OLD, kind="attempts")
+    traffic.see(40, NEW, kind="attempts")
+    pods = {one["name"]: one for one in traffic.describe()["pods"]}
+    assert pods["app-new-a"]["firstCall"] == with_milliseconds(at(9))[:-5] + "Z"
+    assert "drained" not in pods["app-new-a"]
+    second_after = (at(14) + timedelta(seconds=1)).replace(microsecond=0)
+    assert pods["app-old-a"]["drained"] == with_milliseconds(second_after)
+
+
+def test_pod_without_a_call_says_nothing_of_calls() -> None:
+    for one in Traffic().describe()["pods"]:
+        assert not {"firstCall", "drained"} & one.keys()
+
+
 def test_address_belongs_to_its_youngest_owner_so_far() -> None:
     pods = [
         line("first", OLD, created=0, ready=1, terminating=5, gone=6),

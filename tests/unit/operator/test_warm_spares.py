@@ -7,9 +7,10 @@ import pytest
 from eventually import eventually
 from hailstorm_operator import api, warm_spares
 from hailstorm_operator.selectors import matches
-from hailstorm_operator.spares import SETTLE_SECONDS
+from hailstorm_operator.spares import SETTLE_SECONDS, Round
 from hailstorm_operator.specs import parse_scaler_spec
-from hailstorm_operator.warm_spares import Round, WarmSpares
+from hailstorm_operator.warm_spares import WarmSpares
+from unit.operator.objects import deployment
 from unit.operator.spare_place import SCALER, Place
 
 NOW = 1000.0
@@ -26,7 +27,7 @@ class Desk:
         self.count = count
         self.spares = self.again()
 
-    def again(self) -> WarmSpares:
+    def again(self, scaler: dict[str, Any] = SCALER) -> WarmSpares:
         """An operator that has just come."""
         spec = parse_scaler_spec(
             {
@@ -45,7 +46,7 @@ class Desk:
         async def post(reason: str, text: str) -> None:
             self.events.append((reason, text))
 
-        return WarmSpares(SCALER, spec, self.place, self.place.inventory, tell, post)
+        return WarmSpares(scaler, spec, self.place, self.place.inventory, tell, post)
 
     async def turn(self, wanted: int | None = 3, seconds: float = 0.5, **more: Any) -> None:
         self.now += seconds
@@ -234,11 +235,25 @@ async def test_scaler_without_spares_asks_nothing_and_says_nothing() -> None:
 
 async def test_spares_that_are_no_longer_wanted_go(desk: Desk) -> None:
     await desk.open()
+    told = desk.told()[0]
     desk.count = 0
-    desk.spares = desk.again()
+    desk.spares = desk.again({**SCALER, "status": {"spares": told}})
     await desk.turn()
     assert desk.place.deployments["app-spare"]["spec"]["replicas"] == 0
     assert desk.told()[1] == api.REASON_NO_SPARES
+
+
+async def test_deployment_that_only_has_the_name_is_no_leftover() -> None:
+    desk = Desk(count=0)
+    stranger = deployment()
+    stranger["metadata"]["name"] = "app-spare"
+    desk.place.put(stranger)
+    await desk.turn()
+    desk.place.calls.clear()
+    await desk.turn(seconds=60)
+    assert desk.place.calls == []
+    assert desk.spares.describe() == (None, [])
+    assert stranger["spec"]["replicas"] == 2
 
 
 async def test_closing_ends_what_runs_beside(desk: Desk) -> None:

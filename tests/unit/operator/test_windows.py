@@ -1,5 +1,8 @@
 """Fast, stable, and the highest plan of the scale-down window."""
 
+import random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,13 +19,12 @@ def filled(*values: float, every: float = 0.5) -> SignalWindows:
 def test_windows_without_samples_know_nothing() -> None:
     windows = SignalWindows(2.0, 30.0, 300.0)
     assert (windows.fast(0.0), windows.stable(0.0), windows.peak(0.0)) == (None, None, None)
-    assert (windows.fast_samples(0.0), windows.slope(0.0)) == (0, 0.0)
+    assert (windows.scatter(0.0), windows.slope(0.0)) == (0.0, 0.0)
 
 
 def test_fast_window_sees_the_last_samples_only() -> None:
     windows = filled(*([0.0] * 20), 8.0, 8.0, 8.0, 8.0)
     assert windows.fast(11.5) == 8.0
-    assert windows.fast_samples(11.5) == 4
     assert windows.stable(11.5) == 32 / 24
 
 
@@ -55,6 +57,14 @@ def test_slope_needs_half_a_window_of_samples() -> None:
     assert filled(*range(60)).slope(29.5) > 0
 
 
-def test_scatter_is_the_deviation_of_the_stable_windows_samples() -> None:
-    assert filled(4.0).scatter(0.0) == 0.0
-    assert filled(2.0, 4.0, 6.0).scatter(1.0) == 2.0
+def test_scatter_is_a_deviation_from_sample_to_sample() -> None:
+    source = random.Random("scatter")
+    values = [source.gauss(20.0, 4.0) for _ in range(60)]
+    assert filled(*values).scatter(29.5) == pytest.approx(4.0, rel=0.25)
+    assert filled(4.0, 9.0, 2.0).scatter(1.0) == 0.0
+
+
+@pytest.mark.parametrize("high", [1, 4, 10, 30, 59])
+def test_step_is_no_scatter(high: int) -> None:
+    values = [5.0] * (60 - high) + [20.0] + [50.0] * (high - 1)
+    assert filled(*values).scatter(29.5) == 0.0

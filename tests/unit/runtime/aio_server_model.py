@@ -26,6 +26,9 @@ DEADLINE_SECONDS = 0.25
 STOLEN_SECONDS = 0.02
 # What one core serves when nothing is refused, in calls a second.
 KNEE = 1 / (ACCEPT_SECONDS + STEPS * STEP_SECONDS)
+# A call that takes ten times as long: a request for a trip, which asks two others.
+LONG_STEP_SECONDS = 10 * STEP_SECONDS
+LONG_KNEE = 1 / (ACCEPT_SECONDS + STEPS * LONG_STEP_SECONDS)
 
 
 class SimulatedClock:
@@ -84,7 +87,14 @@ class Outcome:
 class AioServer:
     """The server; `admission` is the real one, on the model's clock."""
 
-    def __init__(self, admission: Admission, clock: SimulatedClock, seed: int) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        clock: SimulatedClock,
+        seed: int,
+        step_seconds: float = STEP_SECONDS,
+    ) -> None:
+        self._step_seconds = step_seconds
         self._admission = admission
         self._clock = clock
         self._random = random.Random(seed)
@@ -164,7 +174,7 @@ class AioServer:
 
     def _advance(self, outcome: Outcome, store_seconds: float) -> None:
         for call in [c for c in self._inside if c.asleep_until <= self._clock.time]:
-            self._clock.time += STEP_SECONDS
+            self._clock.time += self._step_seconds
             call.steps_left -= 1
             if call.steps_left == STEPS // 2:
                 call.asleep_until = self._clock.time + store_seconds

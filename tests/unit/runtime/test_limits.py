@@ -15,7 +15,10 @@ from hailstorm.runtime.priority import Priority
 from unit.runtime.aio_server_model import (
     ACCEPT_SECONDS,
     KNEE,
+    LONG_KNEE,
+    LONG_STEP_SECONDS,
     REFUSE_SECONDS,
+    STEP_SECONDS,
     AioServer,
     SimulatedClock,
 )
@@ -34,13 +37,15 @@ def new_limit() -> GradientLimit:
     return GradientLimit(LEAST_LIMIT_PART, MAXIMUM, TOLERATED)
 
 
-def new_server(seed: int, *, is_fixed: bool = False) -> AioServer:
+def new_server(
+    seed: int, *, is_fixed: bool = False, step_seconds: float = STEP_SECONDS
+) -> AioServer:
     print(f"seed {seed}")
     clock = SimulatedClock()
     limit = FixedLimit(MAXIMUM) if is_fixed else new_limit()
     draw = random.Random(seed).random
     admission = Admission(clock, MAXIMUM, 10, limit, draw=draw)
-    return AioServer(admission, clock, seed)
+    return AioServer(admission, clock, seed, step_seconds)
 
 
 def best_goodput(overload: float) -> float:
@@ -108,6 +113,20 @@ def test_goodput_is_near_what_refusing_leaves(seed: int, load: float) -> None:
     server.run(2, load * KNEE, MIX)
     goodput = server.run(5, load * KNEE, MIX).goodput(5) / KNEE
     assert goodput >= 0.85 * best_goodput(load)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_goodput_stays_flat_where_a_call_is_worth_forty_refusals(seed: int) -> None:
+    """It is small calls alone that the refusing of others costs their place."""
+    seconds = 8.0
+    goodput = {}
+    for load in (1.0, 3.0):
+        server = new_server(seed, step_seconds=LONG_STEP_SECONDS)
+        # The limit is found first.
+        server.run(3.0, load * LONG_KNEE, MIX)
+        goodput[load] = server.run(seconds, load * LONG_KNEE, MIX).goodput(seconds)
+    assert goodput[3.0] >= 0.9 * goodput[1.0]
+    assert goodput[3.0] >= 0.8 * LONG_KNEE
 
 
 def test_crowded_method_is_not_served_at_all_without_the_gradient() -> None:

@@ -4,10 +4,12 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hailstorm.location.v1 import location_pb2
 from hailstorm.runtime.errors import InvalidArgumentError
-from hailstorm.runtime.violations import Violations
+from hailstorm.runtime.violations import Violations, are_ids, is_id
 
 
 def told(violations: Violations) -> list[str]:
@@ -84,3 +86,8 @@ def test_all_violations_are_told_in_order() -> None:
     violations.size("positions", [], 1, 500)
     violations.between("max_drivers", math.nan, 0, 100)
     assert told(violations) == ["city_id", "positions", "max_drivers"]
+
+
+@given(st.lists(st.text("aZ9_.:- é\n", max_size=3) | st.sampled_from(["", "x" * 64, "x" * 65])))
+def test_batch_of_ids_is_judged_as_each_of_them(texts: list[str]) -> None:
+    assert are_ids(texts) == all(map(is_id, texts))

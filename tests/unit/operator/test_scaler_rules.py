@@ -1,0 +1,47 @@
+"""What a decision about the target means for its spares."""
+
+from typing import Any
+
+from hailstorm_operator import api
+from hailstorm_operator.inventory import view_deployment
+from hailstorm_operator.scaler_rules import round_of
+from hailstorm_operator.scaling import Decision, decide_scale
+from hailstorm_operator.scaling_inputs import Capacity, Demand, Inputs, Memory, Rules
+from hailstorm_operator.spares import Round
+from unit.operator.objects import deployment
+
+RULES = Rules(1, 4, 5.0, 0.1, 4, 30.0, 30.0, startup_seconds=10.0)
+
+
+def decide(fast: float | None, **more: Any) -> Decision:
+    demand = Demand(fast, fast, fast, more.get("state", "fresh"), 0, more.get("slope", 0.0))
+    capacity = Capacity(4, 4, rollout_in_progress=False, conflict=more.get("conflict", ""))
+    return decide_scale(Inputs(1000.0, RULES, demand, capacity, Memory(False, 0.0, 0.0)))
+
+
+def round_for(fast: float | None, **more: Any) -> Round:
+    view = view_deployment(deployment())
+    return round_of(decide(fast, **more), view, is_judged=False)
+
+
+def test_spares_see_the_demand_above_the_bound() -> None:
+    found = round_for(38.0)
+    assert (found.wanted, found.desired) == (8, 4)
+
+
+def test_what_a_slope_will_bring_is_not_for_spares() -> None:
+    decision = decide(19.0, slope=2.0)
+    assert decision.wanted is not None
+    assert decision.wanted > 4
+    assert round_of(decision, view_deployment(deployment()), is_judged=False).wanted == 4
+
+
+def test_what_is_put_up_with_is_no_demand() -> None:
+    assert decide(21.0).clamp == api.CLAMP_TOLERANCE
+    assert round_for(21.0).wanted == 4
+
+
+def test_missing_signal_conflict_and_partial_signal_are_passed_on() -> None:
+    assert round_for(None, state="stale").wanted is None
+    assert round_for(10.0, conflict="hpa").is_conflicted
+    assert not round_for(10.0, state="partial").is_signal_whole
