@@ -184,6 +184,8 @@ async def tell(ending: str, before: int | None = None, after: int | None = None)
     return story
 
 
+# Two hundred rollouts: four seconds of a core for each ending, and some machines are busy.
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("ending", ["promoted", "aborted", "superseded"])
 async def test_process_that_dies_at_any_write_loses_and_doubles_nothing(ending: str) -> None:
     calm = await tell(ending)
