@@ -4,8 +4,8 @@
 PLATFORM = PYTHONPATH=platform python3 -m hailstorm_platform
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor venv lock tools cluster images demo demo-twin example footprint compare bench seed test unit \
-	lint protos verify-protos down clean
+.PHONY: help doctor venv lock tools cluster images demo demo-twin example footprint operator-footprint compare bench seed \
+	test unit lint protos verify-protos down clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -28,6 +28,9 @@ footprint: ## what the demo costs while nobody uses it
 
 compare: ## three autoscalers under one load; COMPARE="--shape spike --arms ours"
 	@$(PLATFORM) compare -- $(COMPARE)
+
+operator-footprint: ## what operator and recorder cost at 300 calls/s; writes docs/evidence
+	@$(PLATFORM) operator-footprint
 
 bench: ## measure the core against its limits; writes docs/evidence/core.json
 	@$(PLATFORM) bench -- $(BENCH)

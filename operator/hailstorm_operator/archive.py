@@ -170,7 +170,9 @@ class Archive:
     async def expire(self, namespace: str, target: str) -> None:
         """Delete the oldest closed records beyond the limit."""
         found = await self._cluster.list_records(namespace, {api.TARGET_LABEL: target[:63]})
-        for record in records.expired_records(found, self._history_limit):
+        # The label is cut; another Deployment's records are not counted.
+        own = [one for one in found if one["spec"]["targetRef"]["name"] == target]
+        for record in records.expired_records(own, self._history_limit):
             try:
                 await self._cluster.delete_record(namespace, record["metadata"]["name"])
             except NotFoundError:

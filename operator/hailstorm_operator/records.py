@@ -241,13 +241,22 @@ def newest_record(records: Iterable[Json], target_uid: str) -> Json | None:
 
 
 def expired_records(records: Iterable[Json], limit: int) -> list[Json]:
-    """Closed records beyond the newest `limit`; an open record never expires."""
+    """
+    Finished records beyond the newest `limit`.
+
+    One that is open, or whose traffic is still to be written, never expires.
+    """
     newest_first = sorted(
         records,
         key=lambda one: (one["metadata"].get("creationTimestamp", ""), *_order(one)),
         reverse=True,
     )
-    return [one for one in newest_first[limit:] if is_closed(one.get("status") or {})]
+    return [
+        one
+        for one in newest_first[limit:]
+        if is_closed(one.get("status") or {})
+        and api.TRAFFIC_LABEL not in (one["metadata"].get("labels") or {})
+    ]
 
 
 def is_same_attempt(record: Json, deployment: Json, digest: str) -> bool:

@@ -117,6 +117,10 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Call], int | None]]]] = {
         "measure what the idle demo costs",
         lambda c: demo.footprint(c.context, c.commands),
     ),
+    "operator-footprint": (
+        "measure what operator and recorder cost under load",
+        lambda c: demo.operator_footprint(c.context, c.commands),
+    ),
     "bench": (
         "measure the core against its limits",
         lambda c: bench.run(c.context, c.commands, c.options.arguments),

@@ -69,15 +69,29 @@ def run(context: Context, commands: Commands, drill: Sequence[str]) -> int:
 
 def footprint(context: Context, commands: Commands) -> int:
     """Measure the idle demo and write docs/evidence/footprint.json; returns 0 within limits."""
+    arguments = ("--cluster", cluster.DEMO.name, "--namespace", charts.NAMESPACE)
+    return _measure(context, commands, "footprint.py", "footprint.json", *arguments)
+
+
+def operator_footprint(context: Context, commands: Commands) -> int:
+    """Measure the operator under load and write its evidence; returns 0 within limits."""
+    edge = f"127.0.0.1:{cluster.DEMO.edge_port}"
+    name = "operator-footprint.json"
+    return _measure(context, commands, "operator_footprint.py", name, "--edge", edge)
+
+
+def _measure(
+    context: Context, commands: Commands, script: str, evidence: str, *arguments: str
+) -> int:
+    """Run a script of benchmarks/ against the demo; it writes to docs/evidence."""
     venv.install(context)
     docker_daemon.connect(context, commands)
     root = context.paths.root
     with stack.reach(context, commands, cluster.DEMO):
         return subprocess.run(
             [
-                *(str(context.paths.venv_python), str(root / "benchmarks" / "footprint.py")),
-                *("--cluster", cluster.DEMO.name, "--namespace", charts.NAMESPACE),
-                *("--output", str(root / "docs" / "evidence" / "footprint.json")),
+                *(str(context.paths.venv_python), str(root / "benchmarks" / script), *arguments),
+                *("--output", str(root / "docs" / "evidence" / evidence)),
             ],
             cwd=root,
             env=commands.merged(),

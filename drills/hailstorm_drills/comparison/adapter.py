@@ -20,6 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,7 +31,8 @@ GROUP_VERSION: Final = f"{GROUP}/v1beta1"
 METRIC: Final = "in_flight"
 PORT: Final = 6443
 POLL_SECONDS: Final = 0.5
-ASK_SECONDS: Final = 0.4
+# As our operator; on a crowded machine an answer may take more than half a second.
+ASK_SECONDS: Final = 1.5
 # As our operator: four polls without an answer are an outage.
 MAX_AGE_SECONDS: Final = 2.0
 
@@ -48,13 +50,17 @@ def parse_active(text: str, cluster: str) -> float:
 def read_edge(service: str, port: int, cluster: str) -> float:
     """Calls in flight, summed over every Envoy. Raises OSError or ValueError if one is silent."""
     found = socket.getaddrinfo(service, port, socket.AF_INET, socket.SOCK_STREAM)
-    total = 0.0
-    for address in sorted({entry[4][0] for entry in found}):
-        stat = urllib.parse.quote(f"^cluster\\.{cluster}\\.upstream_rq_active$")
-        url = f"http://{address}:{port}/stats?filter={stat}"
-        with urllib.request.urlopen(url, timeout=ASK_SECONDS) as answer:
-            total += parse_active(answer.read().decode(), cluster)
-    return total
+    addresses = sorted({str(entry[4][0]) for entry in found})
+    # At the same time: one that is slow makes the others' figures no older.
+    with ThreadPoolExecutor(max_workers=len(addresses)) as pool:
+        return sum(pool.map(lambda address: _ask(address, port, cluster), addresses))
+
+
+def _ask(address: str, port: int, cluster: str) -> float:
+    stat = urllib.parse.quote(f"^cluster\\.{cluster}\\.upstream_rq_active$")
+    url = f"http://{address}:{port}/stats?filter={stat}"
+    with urllib.request.urlopen(url, timeout=ASK_SECONDS) as answer:
+        return parse_active(answer.read().decode(), cluster)
 
 
 class Signal:

@@ -102,9 +102,15 @@ def target(settings: Settings, image: str, pull_policy: str) -> Manifest:
                     },
                     "limits": {"cpu": limit, "memory": "128Mi"},
                 },
-                # A probe that times out under load would take pods away from whoever
-                # is slow to scale, and so be about something else.
-                "readinessProbe": {"grpc": {"port": PORT}, "periodSeconds": 1, "timeoutSeconds": 5},
+                # Seen: behind a queue of 5 s a probe timed out, and the pod left its Service
+                # when it was needed most. That is not what is compared here, so a pod that
+                # was ready stays so for longer than an arm lasts.
+                "readinessProbe": {
+                    "grpc": {"port": PORT},
+                    "periodSeconds": 1,
+                    "timeoutSeconds": 15,
+                    "failureThreshold": 60,
+                },
             }
         ],
     }

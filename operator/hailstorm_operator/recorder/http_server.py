@@ -10,7 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -68,6 +73,7 @@ async def serve_http(
     """Serve until the returned runner is cleaned up. Returns the port, too."""
     registry = CollectorRegistry()
     registry.register(Figures(store, journal_failures))
+    ProcessCollector(registry=registry)
 
     def stretch(request: web.Request) -> tuple[int, int]:
         return answers.parse_stretch(request.query, time.time(), store.keep_seconds)
