@@ -68,9 +68,10 @@ async def test_spare_of_dispatch_waits_outside_the_service(scaled: Any) -> None:
 
 
 async def test_edge_tells_the_calls_of_each_pod(scaled: Any) -> None:
-    edges = scaled.get("pods", *NAMESPACE, "-l", "app.kubernetes.io/component=edge")["items"]
+    found = scaled.get("pods", *NAMESPACE, "-l", "app.kubernetes.io/component=edge")["items"]
+    edge = next(one for one in found if "deletionTimestamp" not in one["metadata"])
     path = (
-        f"/api/v1/namespaces/hailstorm/pods/http:{edges[0]['metadata']['name']}:9902/proxy/stats"
+        f"/api/v1/namespaces/hailstorm/pods/http:{edge['metadata']['name']}:9902/proxy/stats"
         f"?filter={quote(pod_loads_filter('dispatch'))}"
     )
 
