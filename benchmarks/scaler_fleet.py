@@ -33,12 +33,18 @@ from hailstorm_operator.specs import parse_scaler_spec
 
 SCALERS: Final = 200
 PODS_EACH: Final = 25
+# Dispatch, location and trip.
+FEW: Final = 3
 # The operator's default (HAILSTORM_OPERATOR_POLL_MILLISECONDS).
 POLL_SECONDS: Final = 0.5
 # The first polls write every status once; they are not a round like the others.
 SETTLE_SECONDS: Final = 15.0
 NAMESPACE: Final = "fleet"
 STEP_WAIT_SECONDS: Final = 20.0
+# The fast window and a poll.
+FORGET_SECONDS: Final = 3.0
+# A step asks for more than may be created at once (maxPodsInCreation).
+CREATION: Final = 4
 
 
 def scaler(number: int, port: int) -> dict[str, Any]:
@@ -121,8 +127,10 @@ class Stub:
             return await response.json() if response.content_type == "application/json" else None
 
 
-async def fleet(stub: Stub, session: aiohttp.ClientSession, seconds: float, steps: int) -> Any:
-    """Run every loop; (CPU seconds of a round, its writes, milliseconds of each step)."""
+async def fleet(
+    stub: Stub, session: aiohttp.ClientSession, scalers: int, seconds: float, steps: int
+) -> tuple[float, list[float]]:
+    """Run so many loops; CPU seconds of a round of them, and milliseconds of each step."""
     settings = client.Configuration()
     settings.host = f"http://127.0.0.1:{stub.port}"
     cluster = Cluster(client.ApiClient(settings))
@@ -131,7 +139,8 @@ async def fleet(stub: Stub, session: aiohttp.ClientSession, seconds: float, step
         "edge": [EdgePod("edge-0", "127.0.0.1", True), EdgePod("edge-1", "127.0.0.2", True)]
     }
     tasks = []
-    for number in range(SCALERS):
+    for number in range(scalers):
+        await stub.get("/set", cluster=f"app-{number}", value="10")
         inventory.show_deployment(deployment(number))
         for place in range(PODS_EACH):
             inventory.show_pod(pod(number, place))
@@ -140,35 +149,42 @@ async def fleet(stub: Stub, session: aiohttp.ClientSession, seconds: float, step
         loop = ScalerLoop(body, spec, cluster, inventory, session, POLL_SECONDS)
         tasks.append(asyncio.create_task(loop.run()))
         # As loops begin in life: one after the other, not all at one moment.
-        await asyncio.sleep(POLL_SECONDS / SCALERS)
+        await asyncio.sleep(POLL_SECONDS / scalers)
     try:
         await asyncio.sleep(SETTLE_SECONDS)
         cpu, before = time.process_time(), await stub.get("/counts")
         await asyncio.sleep(seconds)
         spent, after = time.process_time() - cpu, await stub.get("/counts")
-        rounds = (after["stats"] - before["stats"]) / (2 * SCALERS)
+        rounds = (after["stats"] - before["stats"]) / (2 * scalers)
         writes = (after["writes"] - before["writes"]) / rounds
-        say(f"{rounds:.1f} rounds in {seconds:g} s, {writes:.1f} writes in each")
-        took = [await step(stub, inventory, number) for number in range(steps)]
+        say(f"{scalers} scalers: {rounds:.1f} rounds in {seconds:g} s, {writes:.1f} writes in each")
+        took = []
+        for number in range(steps):
+            grown = PODS_EACH + CREATION * (number // scalers)
+            took.append(await step(stub, inventory, number % scalers, grown))
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await cluster.close()
-    return spent / rounds, writes, [one for one in took if one is not None]
+    return spent / rounds, [one for one in took if one is not None]
 
 
-async def step(stub: Stub, inventory: Inventory, number: int) -> float | None:
+async def step(stub: Stub, inventory: Inventory, number: int, replicas: int) -> float | None:
     """Milliseconds from the first answer with a higher demand to the count; None without one."""
     name = f"app-{number}"
-    await stub.get("/set", cluster=name, value="400")
+    # So high that the first sample of it decides: waiting for more is the window's part.
+    await stub.get("/set", cluster=name, value="4000")
     end = time.monotonic() + STEP_WAIT_SECONDS
     while time.monotonic() < end:
         # Seldom, as this process is the one that is measured.
         await asyncio.sleep(0.1)
         found = await stub.get("/took", cluster=name)
         if found["written"]:
-            inventory.show_deployment(deployment(number, PODS_EACH + 4))
+            # It would go on growing: the windows have to forget, then the pods are there.
+            await stub.get("/set", cluster=name, value="10")
+            await asyncio.sleep(FORGET_SECONDS)
+            inventory.show_deployment(deployment(number, replicas + CREATION))
             return 1000 * float(found["written"] - found["answered"])
     return None
 
@@ -187,7 +203,7 @@ def main() -> int:
     """Print the figures; the exit code is the worst verdict's."""
     parser: argparse.ArgumentParser = arguments(__doc__)
     options = parser.parse_args()
-    seconds, steps = (5.0, 5) if options.quick else (30.0, 40)
+    seconds, steps = (5.0, 4) if options.quick else (30.0, 15)
     server = subprocess.Popen(
         [sys.executable, str(Path(__file__).parent / "hailstorm_benchmarks" / "stub_fleet.py")],
         stdin=subprocess.PIPE,
@@ -197,19 +213,22 @@ def main() -> int:
     )
     rounds: list[float] = []
     took: list[float] = []
+    among_all: list[float] = []
     try:
         assert server.stdout is not None
         port = int(server.stdout.readline())
 
-        async def work() -> Any:
+        async def work(scalers: int) -> tuple[float, list[float]]:
             async with open_session() as session:
-                return await fleet(Stub(session, port), session, seconds, steps)
+                return await fleet(Stub(session, port), session, scalers, seconds, steps)
 
         for turn in range(options.runs or (1 if options.quick else 3)):
-            spent, _, each = in_process(work)
-            say(f"turn {turn + 1}: {spent:.3f} s of CPU a round")
+            few, each = in_process(lambda: work(FEW))
+            spent, each_among_all = in_process(lambda: work(SCALERS))
+            say(f"turn {turn + 1}: {spent:.3f} s of CPU a round, {few:.4f} s of {FEW} scalers")
             rounds.append(spent)
             took += each
+            among_all += each_among_all
     finally:
         assert server.stdin is not None
         server.stdin.close()
@@ -225,11 +244,16 @@ def main() -> int:
         ),
         Figure("memory of the process", "MiB", Spread((memory,)), Asked(300.0, is_floor=False)),
         Figure(
-            "from an Envoy's answer to the count at the API server",
+            f"from an Envoy's answer to the count at the API server, {FEW} scalers",
             "ms",
             Spread(tuple(took)) if took else None,
             Asked(50.0, is_floor=False),
             why="" if took else "no step was answered in time",
+        ),
+        Figure(
+            f"the same among {SCALERS} scalers",
+            "ms",
+            Spread(tuple(among_all)) if among_all else None,
         ),
     ]
     return finish("scaler_fleet", figures, options.output)

@@ -82,7 +82,12 @@ class Process:
             parts.pulse.turned()
 
         self._every(1.0, turn)
-        await leadership.acquire()
+        try:
+            await leadership.acquire()
+        except asyncio.CancelledError:
+            # kopf cleans up only what has started.
+            await self.stop()
+            raise
         archive = Archive(cluster, settings.history_limit, settings.namespaces)
         ledger = parts.ledger = Ledger(cluster, archive)
         url = settings.recorder_url

@@ -310,7 +310,8 @@ def _served(
             for at in (parse_time(row["firstAt"]), parse_time(row["lastAt"])):
                 # An attempt ends within the second that it is counted in.
                 owner = pod_at(lines, row["address"], at + timedelta(seconds=1))
-                if owner is not None:
+                # One that is gone has lost its address to somebody who is not ours.
+                if owner is not None and phase_of(owner, at) != PHASE_GONE:
                     seen.setdefault(owner["name"], []).append(at)
     after: list[Timeline] = []
     for line in lines:

@@ -84,6 +84,7 @@ def install_operator(context: Context, wanted: cluster.Cluster, images: Path) ->
 def _install(
     context: Context, wanted: cluster.Cluster, chart: str, namespace: str, values: Sequence[Path]
 ) -> None:
+    free_release(context, wanted, chart, namespace)
     with context.report.step(f"helm upgrade --install {chart}"):
         command = [str(context.paths.bin / "helm"), "upgrade", "--install", chart]
         command += [str(context.paths.root / "charts" / chart), "--namespace", namespace]

@@ -136,7 +136,7 @@ def _run(
     seconds = len(arms) * (settings.seconds + ARM_MARGIN_SECONDS)
     with locked(cluster, LOCK_NAMESPACE, f"compare-{settings.shape}", seconds):
         try:
-            compare.set_up()
+            compare.set_up(arms)
             for arm in arms:
                 keep(folder / f"{arm}.json", compare.run_arm(arm))
         finally:

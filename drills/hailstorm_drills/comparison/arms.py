@@ -119,6 +119,12 @@ def _service_scaler(settings: Settings, knows_spares: bool) -> Manifest:
     }
 
 
+def spares_of(arm: Arm) -> int:
+    """How many warm spares an arm asks for."""
+    specs = [one.get("spec") or {} for one in arm.manifests if one["kind"] == api.SCALER_KIND]
+    return sum(int((spec.get("spares") or {}).get("count", 0)) for spec in specs)
+
+
 def crd_knows_spares(crd: Mapping[str, Any]) -> bool:
     """Whether the installed kind of ServiceScaler has `spec.spares.count`."""
     for version in crd["spec"]["versions"]:

@@ -69,7 +69,7 @@ def measure(recording: Recording, settings: Settings) -> Figures:
         pod_seconds=sum(max(0.0, min(b, end) - max(a, start)) for a, b in recording.pods),
         flaps=flaps(recording.desired, start, end),
         first_capacity_seconds=(
-            None if change is None else first_capacity(recording.serving, start + change)
+            None if change is None else first_capacity(recording.serving, start + change, end)
         ),
         p99_back_seconds=None if change is None else p99_back(recording, settings, change),
         most_serving=max((n for at, n in recording.serving if at < end), default=0),
@@ -108,10 +108,10 @@ def flaps(desired: Steps, start: float, end: float) -> int:
     return sum(a != b for a, b in itertools.pairwise(signs))
 
 
-def first_capacity(serving: Steps, change_at: float) -> float | None:
-    """Seconds from the change to the first address more than there was; None if none came."""
+def first_capacity(serving: Steps, change_at: float, end: float) -> float | None:
+    """Seconds from the change to the first address more than there was; None if too late."""
     before = value_at(serving, change_at)
-    return next((at - change_at for at, n in serving if at > change_at and n > before), None)
+    return next((at - change_at for at, n in serving if change_at < at < end and n > before), None)
 
 
 def p99_by_second(recording: Recording) -> list[float | None]:

@@ -27,6 +27,7 @@ from hailstorm_drills.comparison.arms import (
     crd_knows_spares,
     make_arm,
     spares_missing,
+    spares_of,
     waiting_for,
 )
 from hailstorm_drills.comparison.names import EDGE, LOAD, NAMESPACE, TARGET
@@ -67,11 +68,16 @@ class Compare:
         self._images, self._pull_policy = images, pull_policy
         self._say = say
 
-    def set_up(self) -> None:
+    def set_up(self, arms: Sequence[str]) -> None:
         """Make the rig; raises CompareError when it does not come up."""
         self._say("compare: the target, its edge")
         self.clean_up()
         self._cluster.apply(manifests.rig(self._settings, self._images, self._pull_policy))
+        if OURS in arms:
+            # Said now, and not after the other arms: the installed kind may be another.
+            ours = {"apiVersion": "v1", "kind": "List", "items": [*self._arm(OURS).manifests]}
+            command = ("apply", "--dry-run=server", "-f", "-")
+            self._cluster.kubectl(*command, text=json.dumps(ours))
         self._wait(self._rig_missing, RIG_SECONDS, "the rig is ready")
 
     def clean_up(self) -> None:
@@ -82,15 +88,8 @@ class Compare:
 
     def run_arm(self, name: str) -> recording.Recording:
         """Run one arm and return what was seen. Raises CompareError."""
-        knows_spares = name == OURS and self._crd_knows_spares()
-        arm = make_arm(
-            name,
-            self._settings,
-            self._images["drills"],
-            self._pull_policy,
-            knows_spares=knows_spares,
-        )
-        spares = self._settings.spares if knows_spares else 0
+        arm = self._arm(name)
+        spares = spares_of(arm)
         self._say(f"{ARM_TITLES[name]}: back to {self._settings.min_replicas} pods")
         try:
             self._reset()
@@ -102,6 +101,15 @@ class Compare:
             return self._under_load(name, spares)
         finally:
             self._remove_scalers()
+
+    def _arm(self, name: str) -> Arm:
+        return make_arm(
+            name,
+            self._settings,
+            self._images["drills"],
+            self._pull_policy,
+            knows_spares=name == OURS and self._crd_knows_spares(),
+        )
 
     def _under_load(self, name: str, spares: int) -> recording.Recording:
         watches = {

@@ -8,7 +8,8 @@ from typing import Any, Final
 from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.cluster import Cluster, CommandError
 from hailstorm_drills.drain_test.judgement import judge, render
-from hailstorm_drills.drain_test.run import METHODS, DrainTest, Wanted
+from hailstorm_drills.drain_test.run import METHODS, DrainTest
+from hailstorm_drills.drain_test.scene import Wanted
 from hailstorm_drills.evidence import Directory
 from hailstorm_drills.faults.base import FaultError
 from hailstorm_drills.images import image_of

@@ -18,14 +18,12 @@ from typing import Any, Final
 from hailstorm_drills.cluster import Cluster, CommandError
 from hailstorm_drills.drain_test import probe
 from hailstorm_drills.drain_test.judgement import Shot
+from hailstorm_drills.drain_test.scene import GRPC_PORT, NAME, Wanted, scene
 from hailstorm_drills.faults.base import FaultError, slowly, wait_for
-from hailstorm_drills.load import LOAD_LABEL, UID
-from hailstorm_drills.pods import COMPONENT_LABEL
+from hailstorm_drills.load import LOAD_LABEL
 from hailstorm_drills.rollouts import component_of, is_ready, unsettled
 from hailstorm_drills.watching import Watch
 
-NAME: Final = "drain-test"
-GRPC_PORT: Final = 50051
 # The part of Envoy's admin interface that the chart lets out.
 ADMIN_PORT: Final = 9902
 # What each service refuses at its border, without looking at a store.
@@ -39,19 +37,6 @@ PROPAGATION: Final = "HAILSTORM_LIFECYCLE_PROPAGATION_SECONDS"
 SETTLED_SECONDS: Final = 180.0
 PROBE_START_SECONDS: Final = 60.0
 DELETION_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be tested."""
-
-    namespace: str
-    load_namespace: str
-    component: str
-    pods: int
-    seconds: float
-    image: str
-    pull_policy: str
 
 
 @dataclass
@@ -260,73 +245,3 @@ def propagation_of(deployments: list[dict[str, Any]], component: str) -> float:
                 if variable["name"] == PROPAGATION:
                     return float(variable["value"])
     raise FaultError(f"{component} does not say {PROPAGATION}")
-
-
-def scene(w: Wanted) -> list[dict[str, Any]]:
-    """The manifests of the test's own things."""
-    labels = {LOAD_LABEL: NAME, "app.kubernetes.io/name": NAME}
-    selector = {COMPONENT_LABEL: w.component}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": NAME, "namespace": w.namespace, "labels": labels},
-            "spec": {"selector": selector, "ports": [{"name": "grpc", "port": GRPC_PORT}]},
-        },
-        {
-            # The release lets nobody but its edge reach its pods.
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": {"name": NAME, "namespace": w.namespace, "labels": labels},
-            "spec": {
-                "podSelector": {"matchLabels": selector},
-                "policyTypes": ["Ingress"],
-                "ingress": [
-                    {
-                        "from": [
-                            {
-                                "namespaceSelector": {
-                                    "matchLabels": {"kubernetes.io/metadata.name": w.load_namespace}
-                                }
-                            }
-                        ],
-                        "ports": [{"port": GRPC_PORT}],
-                    }
-                ],
-            },
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": NAME, "namespace": w.load_namespace, "labels": labels},
-            "spec": {
-                "restartPolicy": "Never",
-                "activeDeadlineSeconds": 3_600,
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": UID,
-                    "runAsGroup": UID,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [
-                    {
-                        "name": NAME,
-                        "image": w.image,
-                        "imagePullPolicy": w.pull_policy,
-                        "command": ["sleep", "3600"],
-                        "resources": {
-                            "requests": {"cpu": "100m", "memory": "64Mi"},
-                            "limits": {"cpu": "1", "memory": "192Mi"},
-                        },
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "readOnlyRootFilesystem": True,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
-                    }
-                ],
-            },
-        },
-    ]

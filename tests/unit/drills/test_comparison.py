@@ -81,8 +81,10 @@ def test_flaps_counts_turns(values, expected):
 
 def test_first_capacity_needs_more_than_there_was():
     steps = ((0.0, 2), (10.0, 1), (12.0, 2), (13.0, 3))
-    assert first_capacity(steps, 5.0) == 8.0
-    assert first_capacity(steps[:3], 5.0) is None
+    assert first_capacity(steps, 5.0, 99.0) == 8.0
+    assert first_capacity(steps[:3], 5.0, 99.0) is None
+    # What comes after the last call helped nobody.
+    assert first_capacity(steps, 5.0, 13.0) is None
     assert value_at(steps, 11.0) == 1
 
 

@@ -9,6 +9,7 @@ from hailstorm_drills.comparison.arms import (
     crd_knows_spares,
     make_arm,
     spares_missing,
+    spares_of,
     waiting_for,
 )
 from hailstorm_drills.comparison.envoy import envoy_config
@@ -46,7 +47,9 @@ def test_every_arm_plans_for_the_same_load_a_pod():
 
 def test_our_arm_has_spares_only_where_the_kind_knows_them():
     assert arm(OURS).manifests[-1]["spec"]["spares"] == {"count": 4}
+    assert spares_of(arm(OURS)) == 4
     assert "spares" not in arm(OURS, knows_spares=False).manifests[-1]["spec"]
+    assert spares_of(arm(OURS, knows_spares=False)) == spares_of(arm(IN_FLIGHT_HPA)) == 0
 
 
 def crd(**spec):

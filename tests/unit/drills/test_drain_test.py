@@ -6,7 +6,8 @@ import pytest
 
 from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.drain_test.judgement import Shot, judge, render, result_of
-from hailstorm_drills.drain_test.run import Wanted, propagation_of, scene
+from hailstorm_drills.drain_test.run import propagation_of
+from hailstorm_drills.drain_test.scene import Wanted, scene
 from hailstorm_drills.faults.base import FaultError
 
 

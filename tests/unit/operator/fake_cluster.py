@@ -28,6 +28,11 @@ WRITES = (
     "set_deployment_status",
     "set_policy_status",
     "note_policy",
+    # Of a world whose ledger is the real one.
+    "create_record",
+    "set_record_status",
+    "label_record",
+    "delete_record",
 )
 
 

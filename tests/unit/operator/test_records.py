@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hailstorm_operator import api
 from hailstorm_operator.records import (
     advance_record,
     close_record,
@@ -212,6 +213,13 @@ def test_newest_record_is_by_generation_and_of_the_same_object() -> None:
 def test_oldest_closed_records_expire_and_open_ones_never() -> None:
     found = [record("a", 1, "progressing"), record("b", 2), record("c", 3), record("d", 4)]
     assert [one["metadata"]["name"] for one in expired_records(found, 2)] == ["b"]
+
+
+def test_record_whose_traffic_is_to_come_does_not_expire() -> None:
+    found = [record(name, number, "complete") for number, name in enumerate("abc", 1)]
+    assert [one["metadata"]["name"] for one in expired_records(found, 1)] == ["b", "a"]
+    found[0]["metadata"]["labels"] = {api.TRAFFIC_LABEL: api.TRAFFIC_PENDING}
+    assert [one["metadata"]["name"] for one in expired_records(found, 1)] == ["b"]
 
 
 def test_same_template_at_another_revision_is_another_attempt() -> None:
