@@ -4,7 +4,7 @@
 PLATFORM = PYTHONPATH=platform python3 -m hailstorm_platform
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor venv lock tools cluster images demo demo-twin example footprint operator-footprint compare bench seed \
+.PHONY: help doctor venv lock tools cluster images demo demo-twin drill example footprint operator-footprint compare bench seed \
 	test unit lint protos verify-protos down clean
 
 help: ## list the targets
@@ -19,6 +19,9 @@ demo: doctor ## a cluster, both charts, a rolling deploy under load, its verdict
 
 demo-twin: doctor ## the same with drain and retries off: it must FAIL
 	@$(PLATFORM) demo -- rolling-deploy --twin
+
+drill: doctor ## any drill on the demo cluster; DRILL="kill-pod --twin", DRILL="--help"
+	@$(PLATFORM) demo -- $(DRILL)
 
 example: doctor ## an app that is not ours, behind the demo's edge: examples/fortio
 	@$(PLATFORM) example
