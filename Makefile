@@ -20,7 +20,7 @@ demo: doctor ## a cluster, both charts, a rolling deploy under load, its verdict
 demo-twin: doctor ## the same with drain and retries off: it must FAIL
 	@$(PLATFORM) demo -- rolling-deploy --twin
 
-drill: doctor ## any drill on the demo cluster; DRILL="kill-pod --twin", DRILL="--help"
+drill: doctor ## any drill on the demo cluster: DRILL="kill-pod --twin"
 	@$(PLATFORM) demo -- $(DRILL)
 
 example: doctor ## an app that is not ours, behind the demo's edge: examples/fortio
