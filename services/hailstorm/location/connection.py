@@ -2,8 +2,7 @@
 One connection to Redis: commands go out in one piece, their answers come back in one list.
 
 redis-py's asyncio connection takes some ten awaits and a dozen objects for each
-command; a batch of a hundred positions is twenty commands, and that was a
-quarter of its price (measured). What is left of redis-py are its exceptions,
+command, and a batch of a hundred positions is twenty commands. What is left of redis-py are its exceptions,
 which say what each of Redis' own words means. Packing and parsing are hiredis',
 in C.
 

@@ -1,9 +1,8 @@
 """
 The calls' connections to Postgres: a fixed number of places, and a fair line for them.
 
-asyncpg's own pool makes a task, a shield and a proxy for each statement and asks
-Postgres to reset what nobody has changed; that was two fifths of the Python that
-a change of a trip took (measured). What calls need is small: each statement is
+asyncpg's own pool makes a task, a shield and a proxy for each statement, so that
+a connection may go back with a transaction open. What calls need is small: each statement is
 its own transaction, so a connection that has answered is as good as new.
 
     place free ──take──► connection (made if there is none) ──give──► place free
