@@ -2,9 +2,9 @@
 One connection to Redis: commands go out in one piece, their answers come back in one list.
 
 redis-py's asyncio connection takes some ten awaits and a dozen objects for each
-command, and a batch of a hundred positions is twenty commands. What is left of redis-py are its exceptions,
-which say what each of Redis' own words means. Packing and parsing are hiredis',
-in C.
+command, and a batch of a hundred positions is twenty commands. What is left of
+redis-py are its exceptions, which say what each of Redis' own words means. Packing
+and parsing are hiredis', in C.
 
     open ──ask──► asked ──all answers──► open
                     └──error, cancellation, cut──► closed
