@@ -84,6 +84,7 @@ def examples(sample: Sample) -> dict[str, tuple[Any, ...]]:
     next_version = (version, "APPROACH", "ARRIVING", live["driver_id"], None, None, None, at)
     page = (trip["requested_at"], trip["trip_id"], 21)
     return {
+        "connections._ARE_YOU_THERE": (),
         "dispatching._CLAIM": (LIMIT, dt.timedelta(seconds=5), dt.timedelta(seconds=10)),
         "dispatching._COUNT": (dt.timedelta(seconds=60),),
         "dispatching._ENDED": (live["city_id"], [live["trip_id"]], [2]),
