@@ -102,6 +102,11 @@ class Connection(asyncio.Protocol):
         elif len(answers) == self._wanted and not self._asked.done():
             self._asked.set_result(answers)
 
+    def eof_received(self) -> None:
+        # `connection_lost` comes a turn of the loop later; who takes the connection
+        # in between would write to nobody.
+        self._fail(ConnectionError("redis has closed the connection"))
+
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(error or ConnectionError("redis has closed the connection"))
 

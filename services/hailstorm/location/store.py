@@ -149,6 +149,7 @@ class Server:
         self._breaker = Breaker(clock, settings.breaker_failures, settings.breaker_open_seconds)
         self._metrics = metrics
         self._is_reachable: bool | None = None
+        self._is_closed = False
 
     @property
     def is_away(self) -> bool:
@@ -165,6 +166,7 @@ class Server:
 
     async def close(self) -> None:
         """Close all connections; those that a caller still waits for are cut."""
+        self._is_closed = True
         self._idle.clear()
         while self._connections:
             self._connections.pop().close()
@@ -269,6 +271,9 @@ class Server:
         s = self._settings
         password = None if s.password is None else str(s.password)
         connection = await Connection.open(s.host, s.port, password)
+        if self._is_closed:
+            # Made while all were closed: nobody would close this one.
+            connection.close()
         self._connections.add(connection)
         return connection
 

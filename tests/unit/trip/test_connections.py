@@ -160,3 +160,11 @@ async def test_close_cuts_what_does_not_end(postgres: Postgres) -> None:
     postgres.hears.clear()
     await connections.close(0.01)
     await eventually(lambda: idle.is_gone and used.is_gone, 5)
+
+
+async def test_connection_that_was_made_while_all_were_closed_is_cut(postgres: Postgres) -> None:
+    connections = Connections(postgres.connect, 1, LONG)
+    await connections.enter(LONG)
+    await connections.close(LONG)
+    connections.leave(await connections.connection(LONG))
+    assert [made.is_gone for made in postgres.made] == [True]

@@ -1,16 +1,15 @@
 """
 The calls' connections to Postgres: a fixed number of places, and a fair line for them.
 
-asyncpg's own pool makes a task, a shield and a proxy for each statement, so that
-a connection may go back with a transaction open. What calls need is small: each statement is
-its own transaction, so a connection that has answered is as good as new.
+asyncpg's own pool makes a task, a shield and a proxy for each statement, so that a
+connection may go back with a transaction open. What calls need is small: each
+statement is its own transaction, so a connection that has answered is as good as new.
 
     place free ──take──► connection (made if there is none) ──give──► place free
                             │ cancelled: asked once more, then given back
                             └ broken: cut; the next to have the place makes a new one
 
-asyncpg keeps the statements of a connection prepared, so each is planned once
-for as long as the connection lives.
+asyncpg keeps the statements of a connection prepared for as long as it lives.
 """
 
 import asyncio
@@ -46,6 +45,12 @@ class Connections:
         self._open: set[Any] = set()
         self._line: deque[asyncio.Future[None]] = deque()
         self._recovering: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether `connection` has one at once."""
+        return bool(self._idle) and not self._idle[-1].is_closed()
 
     @property
     def are_taken(self) -> bool:
@@ -87,6 +92,9 @@ class Connections:
                 return connection
             self._open.discard(connection)
         connection = await self._connect(seconds)
+        if self._is_closed:
+            # Made while all were closed: nobody would close this one.
+            connection.terminate()
         self._open.add(connection)
         return connection
 
@@ -107,6 +115,7 @@ class Connections:
 
     async def close(self, seconds: float) -> None:
         """Close all; those that do not end in time, or that a caller still has, are cut."""
+        self._is_closed = True
         for task in tuple(self._recovering):
             task.cancel()
         idle, self._idle = self._idle, []

@@ -100,11 +100,10 @@ class Database:
             raise DeadlineExceededError("no time is left to ask the trip store")
         if not self._breaker.allows():
             raise StoreUnavailableError("the trip store is away")
-        began = self._clock.monotonic()
         try:
             rows = await self._ask(statement, arguments, seconds)
         except BaseException as error:
-            translated = self._judge(error, began)
+            translated = self._judge(error)
             if translated is error:
                 raise
             raise translated from error
@@ -129,11 +128,19 @@ class Database:
         else:
             # Returns at once, without a timer.
             await connections.enter(seconds)
+        is_made = not connections.has_idle
         try:
             connection = await connections.connection(min(seconds, s.connect_seconds))
-        except BaseException:
+        except BaseException as error:
             connections.leave()
+            if isinstance(error, TimeoutError) and seconds < s.connect_seconds / 2:
+                raise _no_time() from error
             raise
+        if is_made:
+            seconds = self._seconds_left()
+            if seconds <= 0:
+                connections.leave(connection)
+                raise _no_time()
         try:
             left = min(seconds, s.command_seconds)
             rows: list[Any] = await connection.fetch(statement, *arguments, timeout=left)
@@ -141,6 +148,12 @@ class Database:
             connections.leave_cancelled(connection)
             raise
         except BaseException as error:
+            if isinstance(error, TimeoutError) and left < s.command_seconds / 2:
+                # The caller had little time; that says nothing about Postgres. Taken for
+                # an outage, the calls of a long line opened the breaker for all others,
+                # and each cost its connection while the statement ran on.
+                connections.leave_cancelled(connection)
+                raise _no_time() from error
             if isinstance(error, AWAY) and not isinstance(error, asyncpg.DataError):
                 # Whether its statement ended, and what is on it now, nobody knows.
                 connection.terminate()
@@ -164,9 +177,12 @@ class Database:
                 # Compiling a statement of 1 ms takes longer than running it.
                 "jit": "off",
             },
+            # For as long as the connection lives. Those of an age would be closed by
+            # whoever prepares the next one, and for that asyncpg has no time-out.
+            max_cached_statement_lifetime=0,
         )
 
-    def _judge(self, error: BaseException, began: float) -> BaseException:
+    def _judge(self, error: BaseException) -> BaseException:
         """Tell the breaker what an error says of Postgres; what to tell the caller."""
         if isinstance(error, asyncio.CancelledError | DeadlineExceededError):
             self._breaker.gave_up()
@@ -179,11 +195,6 @@ class Database:
             self._failures.labels(cause="pool_busy").inc()
             return StoreUnavailableError("the trip store is busy", reason="POOL_BUSY")
         if isinstance(error, AWAY) and not isinstance(error, asyncpg.DataError):
-            waited = self._clock.monotonic() - began
-            if isinstance(error, TimeoutError) and waited < self._settings.command_seconds / 2:
-                # The caller had little time; that says nothing about Postgres.
-                self._breaker.gave_up()
-                return DeadlineExceededError("the trip store did not answer in time")
             self._note(False, error)
             return StoreUnavailableError("the trip store cannot be reached")
         # An answer, though not one that we want. asyncpg's DataError is an
@@ -208,6 +219,10 @@ class Database:
             elif self._reachable is False:
                 _log.info("postgres answers again")
             self._reachable = is_reachable
+
+
+def _no_time() -> DeadlineExceededError:
+    return DeadlineExceededError("the trip store did not answer in time")
 
 
 class _AbsentError(Exception):
