@@ -13,7 +13,6 @@ import dataclasses
 import datetime as dt
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, Final
 
 import yaml
 
+from hailstorm_drills.__main__ import heal_when_told_to_end
 from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.cluster import Cluster, CommandError
 from hailstorm_drills.comparison.figures import Figures, measure
@@ -104,8 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SetupError, ValueError, OSError, yaml.YAMLError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return EX_USAGE
-    # A comparison that is told to end heals first, however it is told.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heal_when_told_to_end()
     try:
         _run(options, settings, arms, (images, pull_policy), folder)
     except KeyboardInterrupt:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 
 import pytest
 
@@ -242,6 +244,44 @@ def test_kept_passes_over_other_settings(tmp_path):
     path.write_text(json.dumps(recordings.as_json(make_recording())))
     assert set(command.kept(tmp_path, SETTINGS)) == {OURS}
     assert command.kept(tmp_path, Settings(hold_seconds=31)) == {}
+
+
+@pytest.fixture
+def signals_as_before():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_second_interrupt_does_not_cut_the_healing_short(
+    tmp_path, monkeypatch, signals_as_before
+):
+    healed = []
+
+    def told_twice(*_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            healed.append(True)
+
+    monkeypatch.setattr(command, "_run", told_twice)
+    assert command.main(words(tmp_path)) == command.EX_INTERRUPTED
+    assert healed == [True]
+
+
+def words(folder):
+    """A command line, with values that name every image."""
+    values = folder / "values.yaml"
+    values.write_text(
+        "images: {drills: {repository: d, tag: a}, operator: {repository: o, tag: b}, "
+        "envoy: {repository: e, tag: c}}"
+    )
+    return [
+        *("--kubeconfig", str(folder / "k"), "--values", str(values), "--output", str(folder)),
+        *("--hold-seconds", "30"),
+    ]
 
 
 def test_choose_arms_runs_what_is_missing():
