@@ -6,17 +6,20 @@ decision above it is checked without a machine. Nothing here goes through a
 shell, and nothing reads the terminal.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Final, Protocol
 
 from hailstorm_platform.errors import CommandError, PlatformError
 
 _TAIL_LINES = 15
+# For a child that the terminal has interrupted too; helm needs some answers of the API server.
+_END_SECONDS: Final = 10.0
 
 
 class Runner(Protocol):
@@ -149,6 +152,14 @@ class Commands:
                 process.kill()
                 out, err = process.communicate()
                 raise CommandError(arguments, None, _tail(out, err, log), log) from None
+            except KeyboardInterrupt:
+                # It ends by itself: helm calls its release failed then, and not pending.
+                try:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.communicate(timeout=_END_SECONDS)
+                finally:
+                    process.kill()
+                raise
             except BaseException:
                 process.kill()
                 raise

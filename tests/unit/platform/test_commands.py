@@ -65,6 +65,7 @@ import pathlib, signal, sys, time
 told = []
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, _: told.append(signal.Signals(number).name))
+pathlib.Path("ready").touch()
 print("ready", flush=True)
 while not told:
     time.sleep(0.01)
@@ -85,10 +86,26 @@ sys.exit(code)
 """
 
 
-def attending(folder: Path) -> subprocess.Popen[bytes]:
-    """A process that attends to HEALING, both ready, in a group of their own as on a terminal."""
+# Its output is collected, so that it is ready is told by a file.
+RUNNING = """
+import pathlib, sys, threading
+from hailstorm_platform.commands import Commands
+def tell():
+    while not pathlib.Path("ready").exists():
+        threading.Event().wait(0.01)
+    print("ready", flush=True)
+threading.Thread(target=tell, daemon=True).start()
+try:
+    Commands().run([sys.executable, "-c", sys.argv[1]])
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def attending(folder: Path, code: str = ATTENDING) -> subprocess.Popen[bytes]:
+    """A process and its child HEALING, both ready, in a group of their own as on a terminal."""
     process = subprocess.Popen(
-        [*python(ATTENDING), HEALING],
+        [*python(code), HEALING],
         cwd=folder,
         env={"PYTHONPATH": str(Path(commands.__file__).parents[1])},
         stdout=subprocess.PIPE,
@@ -101,6 +118,13 @@ def attending(folder: Path) -> subprocess.Popen[bytes]:
 
 def test_interrupt_of_the_terminal_waits_for_a_child_that_heals(tmp_path: Path) -> None:
     with attending(tmp_path) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130
+        assert (tmp_path / "healed").read_text() == "SIGINT"
+
+
+def test_interrupt_of_the_terminal_lets_a_command_end_by_itself(tmp_path: Path) -> None:
+    with attending(tmp_path, RUNNING) as process:
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(60) == 130
         assert (tmp_path / "healed").read_text() == "SIGINT"
