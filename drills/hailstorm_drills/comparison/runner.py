@@ -132,6 +132,7 @@ class Compare:
         return recording.Recording(
             arm=name,
             settings=self._settings.as_json(),
+            images=self._images,
             load=load,
             serving=recording.serving_steps(watches["endpointslices"].seen()),
             desired=recording.desired_steps(watches["deployments"].seen()),
