@@ -60,7 +60,12 @@ FIXED_PODS: Final = (
     f"scaler.{COMPONENT}.minReplicas={PODS}",
     f"scaler.{COMPONENT}.maxReplicas={PODS}",
 )
-GATED: Final = ("rolloutPolicy.enabled=true", *FIXED_PODS)
+# The chart's own hold, whatever the values in hand say: the figures are for it.
+HOLD_SECONDS: Final = (
+    "rolloutPolicy.canary.holdSeconds.min=30",
+    "rolloutPolicy.canary.holdSeconds.max=60",
+)
+GATED: Final = ("rolloutPolicy.enabled=true", *HOLD_SECONDS, *FIXED_PODS)
 
 
 def base_settings(_: Parameters) -> tuple[str, ...]:
