@@ -150,6 +150,19 @@ def test_recorder_is_reached_by_edges_and_reaches_nothing_else() -> None:
     assert not operator["matchLabels"].items() <= labels["labels"].items()
 
 
+def signal_ports(*arguments: str) -> list[int]:
+    """Ports of other namespaces' pods that the operator may call."""
+    policy = pick(render(*arguments), "NetworkPolicy", "hailstorm-operator")["spec"]
+    (rule,) = [one for one in policy["egress"] if one.get("to") == [{"namespaceSelector": {}}]]
+    return [one["port"] for one in rule["ports"]]
+
+
+def test_operator_may_ask_wherever_a_signal_is_read() -> None:
+    """It once reached the edge's port only, whatever signal.pods.port said."""
+    assert signal_ports() == [specs.DEFAULT_EDGE_PORT]
+    assert signal_ports("--set", "networkPolicy.signalPorts={8080}") == [9902, 8080]
+
+
 @pytest.mark.parametrize("name", ["hailstorm-operator", "hailstorm-recorder"])
 def test_each_is_alone_and_restricted(name: str) -> None:
     objects = render()
