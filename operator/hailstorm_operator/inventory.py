@@ -35,11 +35,12 @@ class DeploymentView:
 
 @dataclass(frozen=True)
 class EdgePod:
-    """One address behind the edge's Service."""
+    """One address behind the edge's Service. One that drains is leaving and not ready."""
 
     name: str
     address: str
     ready: bool
+    leaving: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,10 @@ def view_endpoints(body: Json) -> list[EdgePod]:
         conditions = endpoint.get("conditions") or {}
         for address in endpoint.get("addresses") or []:
             name = (endpoint.get("targetRef") or {}).get("name") or address
-            # An absent condition stands for true, says the API.
-            found.append(EdgePod(str(name), str(address), conditions.get("ready") is not False))
+            # An absent condition stands for ready and for not terminating, says the API.
+            is_ready = conditions.get("ready") is not False
+            is_leaving = conditions.get("terminating") is True
+            found.append(EdgePod(str(name), str(address), is_ready, is_leaving))
     return found
 
 

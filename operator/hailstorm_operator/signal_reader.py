@@ -36,7 +36,11 @@ class SourcePod(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether it has to answer."""
+        """Whether it is called."""
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is on its way out."""
 
 
 class SignalReader:
@@ -72,7 +76,7 @@ class SignalReader:
     def read(self, pods: list[SourcePod], now: float) -> Reading:
         """The signal as of now (epoch seconds)."""
         names = {pod.address: pod.name for pod in pods}
-        sources = [Source(pod.address, optional=not pod.ready) for pod in pods]
+        sources = [Source(pod.address, optional=self._may_be_silent(pod)) for pod in pods]
         reading = combine(sources, self._reader.samples, now)
         stats = {
             address: sample.stats
@@ -125,6 +129,11 @@ class SignalReader:
     async def close(self) -> None:
         """Take back the questions that are open."""
         await self._reader.close()
+
+    def _may_be_silent(self, pod: SourcePod) -> bool:
+        # Not being ready is no excuse: under too much load a pod fails its probe first
+        # and answers nobody then. One that has never answered is still starting.
+        return pod.leaving or (not pod.ready and pod.address not in self._reader.samples)
 
     async def _pods(self) -> list[SourcePod]:
         signal = self._signal

@@ -32,7 +32,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Source:
-    """One Envoy or pod. An optional one (not ready, or leaving) may be silent and is not missed."""
+    """One Envoy or pod. An optional one (it leaves, or is not up yet) may be silent."""
 
     name: str
     optional: bool = False
@@ -67,18 +67,23 @@ class Reading:
 
 
 def combine(sources: Iterable[Source], samples: Mapping[str, Sample], now: float) -> Reading:
-    """Sum what the sources last said. No source, or none that answers, is stale."""
+    """
+    Sum what the sources last said. None that has to answer, or none that does, is stale:
+    the zero of the last one that leaves is no sign that nobody calls.
+    """
     answered: dict[str, float] = {}
     missing: list[str] = []
     age = 0.0
+    is_told = False
     for source in sources:
         sample = samples.get(source.name)
         if sample is not None and now - sample.at <= MAX_AGE_SECONDS:
             answered[source.name] = sample.value
             age = max(age, now - sample.at)
+            is_told = is_told or not source.optional
         elif not source.optional:
             missing.append(source.name)
-    if not answered:
+    if not is_told:
         return Reading(None, "stale", answered, tuple(missing))
     total = sum(answered.values())
     if missing:

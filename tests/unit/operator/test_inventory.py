@@ -64,7 +64,16 @@ def test_absent_readiness_stands_for_ready() -> None:
     found = view_endpoints(
         slice_of("s", {"addresses": ["1"]}, {"addresses": ["2"], "conditions": {"ready": False}})
     )
-    assert [(pod.address, pod.ready) for pod in found] == [("1", True), ("2", False)]
+    assert [(pod.address, pod.ready, pod.leaving) for pod in found] == [
+        ("1", True, False),
+        ("2", False, False),
+    ]
+
+
+def test_endpoint_that_terminates_is_leaving() -> None:
+    drains = {"ready": False, "serving": True, "terminating": True}
+    (found,) = view_endpoints(slice_of("s", {"addresses": ["1"], "conditions": drains}))
+    assert (found.ready, found.leaving) == (False, True)
 
 
 def test_address_in_two_slices_is_asked_once() -> None:
