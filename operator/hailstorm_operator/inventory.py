@@ -104,9 +104,18 @@ class Inventory:
             self.show_autoscaler(body)
 
     def show_policy(self, body: Json, *, deleted: bool = False) -> None:
-        """Take the newest state of a RolloutPolicy: which Deployment it judges just now, if any."""
-        memory = (body.get("status") or {}).get("memory") or {}
-        if deleted or not memory.get("rollout"):
+        """
+        Take the newest state of a RolloutPolicy: which Deployment it judges just now, if any.
+
+        One that is refused keeps its memory of a rollout, and judges nothing.
+        """
+        status = body.get("status") or {}
+        memory = status.get("memory") or {}
+        is_active = any(
+            one["type"] == api.CONDITION_ACTIVE and one["status"] == "True"
+            for one in status.get("conditions") or []
+        )
+        if deleted or not is_active or not memory.get("rollout"):
             self.judged.pop(_key(body), None)
         else:
             self.judged[_key(body)] = str(body["spec"]["targetRef"]["name"])
