@@ -228,6 +228,14 @@ def test_crd_defaults_are_the_codes() -> None:
     assert f"{specs.DEFAULT_SCALE_DOWN_WINDOW_SECONDS:g} by default" in window["description"]
 
 
+def test_connection_budget_of_the_crd_counts_the_spares_as_the_code_does() -> None:
+    (version,) = crd(api.SCALER_PLURAL)["spec"]["versions"]
+    rules = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"]
+    (budget,) = [one for one in rules if one["fieldPath"] == ".connectionBudget"]
+    assert "self.minReplicas + (has(self.spares)" in budget["rule"]
+    assert "spares.count" in budget["message"]
+
+
 def test_crd_declares_all_that_a_scaler_says() -> None:
     """What a schema does not declare is pruned: the replay would miss it."""
     demand = Demand(90.0, 80.0, 100.0, "partial", 4.0, 0.5, 2.0)
