@@ -19,7 +19,12 @@ from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.holds import held_by, merge_patch
 from hailstorm_operator.inventory import view_deployment
 from hailstorm_operator.selectors import selects
-from hailstorm_operator.spare_service import ServiceProblem, counting_budgets, find_service
+from hailstorm_operator.spare_service import (
+    ServiceProblem,
+    counting_budgets,
+    find_service,
+    services_of,
+)
 from hailstorm_operator.spare_template import (
     is_owned_by,
     spare_deployment,
@@ -123,7 +128,11 @@ class SparePool:
         services = await self._cluster.list_services(self._namespace)
         service = find_service(services, labels, self._spec.service)
         budgets = await self._cluster.list_budgets(self._namespace)
-        selectors = [{"matchLabels": dict(service.selector)}] + [
+        selectors = [
+            # Not of the one they serve behind alone: idle, they are behind none.
+            {"matchLabels": dict(one.selector)}
+            for one in services_of(services, labels)
+        ] + [
             one["spec"]["selector"]
             for one in budgets
             if selects(one["spec"].get("selector") or {}, labels)
