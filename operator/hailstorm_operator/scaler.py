@@ -18,7 +18,7 @@ import aiohttp
 
 from hailstorm_operator import api, metrics, scaler_status
 from hailstorm_operator.calibration import calibration_condition
-from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
+from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError, UnreachableError
 from hailstorm_operator.conditions import Condition
 from hailstorm_operator.event_watch import EventWatch
 from hailstorm_operator.explanations import explain
@@ -214,7 +214,15 @@ class ScalerLoop:
         self, view: DeploymentView, decision: Decision, started: float
     ) -> None:
         decided = time.monotonic()
-        await self._cluster.set_replicas(self.namespace, self.spec.target.name, decision.desired)
+        try:
+            await self._cluster.set_replicas(
+                self.namespace, self.spec.target.name, decision.desired
+            )
+        except UnreachableError:
+            # It may have been applied, and a step down is not to be followed by the next
+            # one before its window; nothing keeps a step up back.
+            self._memory = replace(self._memory, last_change=decision.inputs.now)
+            raise
         written = time.monotonic()
         self._own_write = (view.replicas, decision.desired, written)
         metrics.DECISION_SECONDS.observe(written - started)
