@@ -7,7 +7,7 @@ cluster; a dozen numbers each do not.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from hailstorm_operator import api
 from hailstorm_operator.calibration import images_of
@@ -31,6 +31,10 @@ class DeploymentView:
     images: tuple[tuple[str, str], ...] = ()
     generation: int = 0
     available: int = 0
+
+
+# What there is of a Deployment that is not there: as one that was scaled to 0.
+NO_DEPLOYMENT: Final = DeploymentView("", "", 0, 0, rollout_in_progress=False, replicas_set_by="")
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ class SparePool:
         Look, and bring the Deployment in step. Repeatable. Raises ClusterError.
 
         `is_free` says that no spare serves and nobody judges the target: only then
-        are spares rolled or made fewer. `is_stopped`: there should be none.
+        are spares rolled or made fewer. `is_stopped`: there should be none,
+        as there should without a target.
         """
         count = 0 if is_stopped else self._spec.count
         found = await self._find()
@@ -94,7 +95,13 @@ class SparePool:
             if found is not None and is_free:
                 await self._patch(found, {}, 0)
             return
-        target = await self._cluster.get_deployment(self._namespace, self._target)
+        try:
+            target = await self._cluster.get_deployment(self._namespace, self._target)
+        except NotFoundError:
+            # Nothing to be a copy of. Those in service are labelled out by what is known.
+            if found is not None:
+                await self._patch(found, {}, 0)
+            return
         try:
             template, facts = await self._plan(target, found)
         except ServiceProblem as problem:

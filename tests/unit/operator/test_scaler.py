@@ -85,3 +85,30 @@ async def test_step_down_whose_answer_was_lost_is_not_followed_by_another_at_onc
     server.loses_answers = False
     await loop._tick()
     assert len(written(server)) == 1, "it was applied, and the next one waits for its window"
+
+
+async def test_spares_of_a_target_that_was_deleted_leave_the_service_and_go() -> None:
+    server = Server()
+    loop = loop_of(server, 100.0, spares={"count": 2})
+
+    async def tick() -> None:
+        await loop._tick()
+        looking = loop._spares._looking
+        assert looking is not None
+        await looking
+
+    await tick()
+    server.settle()
+    await tick()
+    await tick()
+    assert server.labels("app-spare-0")["app"] == "app"
+    del server.deployments["app"]
+    server.inventory.deployments.pop(("place", "app"))
+    await tick()
+    await tick()
+    assert [server.labels(f"app-spare-{number}")["app"] for number in (0, 1)] == ["app-spare"] * 2
+    assert server.deployments["app-spare"]["spec"]["replicas"] == 0
+    assert server.status["spares"]["desired"] == server.status["spares"]["inService"] == 0
+    reasons = {one["type"]: one["reason"] for one in server.status["conditions"]}
+    assert reasons[api.CONDITION_ACTIVE] == api.REASON_TARGET_MISSING
+    assert reasons[api.CONDITION_SPARES] == api.REASON_NO_SPARES
