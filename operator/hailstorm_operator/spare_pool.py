@@ -142,7 +142,7 @@ class SparePool:
         ] + [
             one["spec"]["selector"]
             for one in budgets
-            if selects(one["spec"].get("selector") or {}, labels)
+            if selects(one["spec"].get("selector"), labels)
         ]
         template = spare_template(target, selectors)
         idle = template["metadata"]["labels"]

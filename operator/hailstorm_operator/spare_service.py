@@ -70,9 +70,7 @@ def services_of(services: Iterable[Json], labels: Mapping[str, str]) -> Sequence
 def counting_budgets(budgets: Iterable[Json], labels: Mapping[str, str]) -> Sequence[str]:
     """Names of the PodDisruptionBudgets that select pods with these labels."""
     return sorted(
-        one["metadata"]["name"]
-        for one in budgets
-        if selects(one["spec"].get("selector") or {}, labels)
+        one["metadata"]["name"] for one in budgets if selects(one["spec"].get("selector"), labels)
     )
 
 

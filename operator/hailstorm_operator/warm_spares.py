@@ -214,8 +214,10 @@ class WarmSpares:
             logger.warning("spares %s/%s: %s", *self._key, error)
             self._error = refused(error)
             self._look_at = time.monotonic() + RETRY_SECONDS
-        except Exception:
+        except Exception as error:
             logger.exception("spares %s/%s", *self._key)
+            # A defect of ours; without a word the spares would just not be there.
+            self._error = (api.REASON_SPARES_UNKNOWN, f"{type(error).__name__}: {error}"[:300])
             self._look_at = time.monotonic() + RETRY_SECONDS
 
     async def _let_go(self, decision: SpareDecision) -> None:

@@ -180,3 +180,12 @@ async def test_idle_spares_are_behind_no_service_and_serve_behind_the_named_one(
     assert pool.facts.idle == {"app": "app-spare"}
     serving = services_of(place.services, {**idle, **pool.facts.selector})
     assert [one.name for one in serving] == ["app"]
+
+
+async def test_budget_without_a_selector_counts_nobody_and_is_no_obstacle(place: Any) -> None:
+    """It once ended every look at the pool, and no spare was ever made."""
+    place.budgets = [{"metadata": {"name": "pdb"}, "spec": {"maxUnavailable": 1}}]
+    pool = pool_of(place)
+    await sync(pool)
+    assert spares(place)["spec"]["replicas"] == 2
+    assert pool.facts.budgets == ()

@@ -263,3 +263,11 @@ async def test_closing_ends_what_runs_beside(desk: Desk) -> None:
     assert looking is not None
     await eventually(lambda: looking.done(), 2)
     assert warm_spares.LOOK_SECONDS > 0
+
+
+async def test_defect_in_looking_after_the_pool_is_said(desk: Desk) -> None:
+    desk.place.budgets = [{"metadata": {}, "spec": {"selector": {"matchExpressions": [{}]}}}]
+    await desk.turn()
+    _, (condition,) = desk.spares.describe()
+    assert (condition.status, condition.reason) == (False, api.REASON_SPARES_UNKNOWN)
+    assert "KeyError" in condition.message
