@@ -49,6 +49,7 @@ class Reading:
         shed_per_second: calls refused for want of capacity.
         service_seconds: how long a call takes; 0 when that is not known.
         age_seconds: of the oldest answer that counts.
+        problem: why it is not known which sources there are; "" where it is.
     """
 
     in_flight: float | None
@@ -59,6 +60,7 @@ class Reading:
     service_seconds: float = 0.0
     kind: SignalKind = "edge"
     age_seconds: float = 0.0
+    problem: str = ""
 
     @property
     def shed_in_flight(self) -> float:

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from eventually import eventually
+from hailstorm_operator.cluster import ClusterError
 from hailstorm_operator.edge_stats import EdgeStats, stats_filter
 from hailstorm_operator.inventory import EdgePod, Inventory
 from hailstorm_operator.signal_reader import SignalReader
@@ -272,3 +273,22 @@ async def test_silent_edge_names_the_envoy(
     await reader.close()
     assert (reading.state, reading.in_flight) == ("stale", None)
     assert reading.missing[0].startswith("edge-0 (")
+
+
+async def test_sources_that_cannot_be_listed_are_no_signal_and_it_is_said(
+    session: aiohttp.ClientSession,
+) -> None:
+    class Forbidding:
+        async def list_endpoint_slices(self, *_: str) -> None:
+            raise ClusterError("endpointslices is forbidden", 403)
+
+    cluster: Any = Forbidding()
+    inventory = Inventory()
+    signal = {"edge": {"cluster": "app", "service": "edge", "port": 1}}
+    spec = parse_scaler_spec({**SPEC, "signal": signal})
+    reader = SignalReader("place", spec, cluster, inventory, session)
+    reading = reader.read(await reader.ask(), time.time())
+    assert (reading.state, reading.problem) == ("stale", "endpointslices is forbidden")
+    inventory.slices[("place", "edge")] = {}
+    assert reader.read(await reader.ask(), time.time()).problem == ""
+    await reader.close()
