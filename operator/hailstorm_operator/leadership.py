@@ -44,7 +44,7 @@ COMPONENT_LABEL: Final = "app.kubernetes.io/component"
 COMPONENT: Final = "operator"
 # client-go's proportions (15 s, 10 s, 2 s), counted in heartbeats: a Lease lapses after
 # three, and its holder stops writing one beat earlier, which is more than the longest
-# request takes (cluster.REQUEST_TIMEOUT_SECONDS) at the default of 15 s.
+# request takes (cluster.REQUEST_TIMEOUT_SECONDS; hence settings.LEAST_HEARTBEAT_SECONDS).
 BEATS_TO_LAPSE: Final = 3
 BEATS_TO_HOLD: Final = 2
 RETRY_SECONDS: Final = 2.0

@@ -457,6 +457,8 @@ def test_crds_can_be_left_to_somebody_else() -> None:
         "recorder.historyLimits=5",
         "recorder.historyLimit=1",
         "log.level=loud",
+        # A fence shorter than a request is none.
+        "heartbeatSeconds=5",
         "replicas=2",
     ],
 )
