@@ -129,6 +129,9 @@ class WarmSpares:
             await self._move(decision.enter, "service", decision.why, {})
         elif decision.leave:
             await self._let_go(decision)
+        else:
+            # What was refused is not asked for any more.
+            self._refusal = ""
 
     async def close(self) -> None:
         """End what runs beside the turns. Spares stay as they are."""
