@@ -260,16 +260,22 @@ def promises(results: dict[str, dict[str, Any]] | None) -> list[Figure]:
     if results is None:
         return [unknown("gate", f"alpha {DEFAULT_ALPHA} was not simulated")]
     undone = max(results[name]["abortedShare"] for name in ("AA 0 %", "AA 0.5 %", "AA 2 %"))
+    since = results["5 % over 0"].get("secondsSinceFirstFailure")
+    # Shares of all releases: one that nobody undid was not undone in time either.
+    within = {name: results[name].get(key, 0.0) for name, key in (
+        ("2 % over 0.5 %", "within20s"), ("+200 ms", "within30s"),
+    )}  # fmt: skip
     asked = [
-        ("identical releases undone", "share", undone, DEFAULT_ALPHA),
-        ("5 % failing: p50 since its first failure", "s",
-         results["5 % over 0"]["secondsSinceFirstFailure"]["p50"], 3),
-        ("2 % over 0.5 % failing: p50 since ready", "s",
-         results["2 % over 0.5 %"]["secondsSinceReady"]["p50"], 20),
-        ("200 ms slower: p99 since ready", "s", results["+200 ms"]["secondsSinceReady"]["p99"], 30),
+        ("identical releases undone", "share", undone, Asked(DEFAULT_ALPHA, is_floor=False)),
+        ("5 % failing: p50 since its first failure", "s", since["p50"] if since else None,
+         Asked(3.0, is_floor=False)),
+        ("5 % failing: undone", "share", results["5 % over 0"]["abortedShare"], Asked(0.99)),
+        ("2 % over 0.5 % failing: undone within 20 s", "share", within["2 % over 0.5 %"],
+         Asked(0.5)),
+        ("200 ms slower: undone within 30 s", "share", within["+200 ms"], Asked(0.99)),
     ]  # fmt: skip
     return [
-        Figure(name, unit, Spread((float(value),)), Asked(limit, is_floor=False))
+        Figure(name, unit, None if value is None else Spread((float(value),)), limit)
         for name, unit, value, limit in asked
     ]
 

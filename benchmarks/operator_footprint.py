@@ -22,6 +22,9 @@ import grpc
 
 from footprint import METRIC, MIB, kubectl, spread
 from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
+from hailstorm_benchmarks.documents import unknown
+from hailstorm_benchmarks.figures import Asked, Figure, Spread
+from hailstorm_benchmarks.report import conclude
 
 NAMESPACE: Final = "hailstorm-system"
 CALLS_PER_SECOND: Final = 300
@@ -34,14 +37,20 @@ OPERATOR_CORES_LIMIT: Final = 0.03
 RATE_SHARE: Final = 0.97
 RESIDENT: Final = "process_resident_memory_bytes"
 CPU: Final = "process_cpu_seconds_total"
+BEGAN: Final = "process_start_time_seconds"
 LINES: Final = "hailstorm_recorder_lines_total"
 PORTS: Final = {"operator": 8081, "recorder": 8082}
+
+
+class NoMeasurementError(Exception):
+    """Why a run says nothing."""
 
 
 @dataclass(frozen=True)
 class Sample:
     """One process's figures at a moment (monotonic, s)."""
 
+    pod: str
     at: float
     values: dict[str, float]
 
@@ -51,11 +60,13 @@ def sample(component: str) -> Sample:
     label = f"app.kubernetes.io/component={component}"
     pods = json.loads(kubectl("get", "pods", "-n", NAMESPACE, "-l", label, "-o", "json"))["items"]
     if len(pods) != 1:
-        raise SystemExit(f"{len(pods)} pods of {component} run; the figure is for one")
+        raise NoMeasurementError(f"{len(pods)} pods of {component} run; the figure is for one")
     name = pods[0]["metadata"]["name"]
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}:{PORTS[component]}/proxy/metrics"
     text = kubectl("get", "--raw", path)
-    return Sample(time.monotonic(), {key: float(value) for key, value in METRIC.findall(text)})
+    return Sample(
+        name, time.monotonic(), {key: float(value) for key, value in METRIC.findall(text)}
+    )
 
 
 def rise(before: Sample, after: Sample, name: str) -> float:
@@ -95,10 +106,15 @@ def measure(edge: str, city: str, seconds: float) -> dict[str, float]:
     before = {component: sample(component) for component in PORTS}
     rate = asyncio.run(call_for(edge, city, seconds))
     after = {component: sample(component) for component in PORTS}
+    for component in PORTS:
+        one, other = before[component], after[component]
+        # A process that began anew counts from zero, which would pass for little.
+        if (one.pod, one.values[BEGAN]) != (other.pod, other.values[BEGAN]):
+            raise NoMeasurementError(f"the {component} was started again meanwhile")
     lines = rise(before["recorder"], after["recorder"], LINES)
     # Each call is a line, and so is its attempt.
     if rate < RATE_SHARE * CALLS_PER_SECOND or lines < 2 * RATE_SHARE * rate * 0.9:
-        raise SystemExit(
+        raise NoMeasurementError(
             f"{rate:.0f} calls/s were answered and {lines:.0f} lines/s recorded; "
             f"{CALLS_PER_SECOND} calls/s are wanted: this machine is too busy to measure"
         )
@@ -125,7 +141,10 @@ def main() -> int:
     for number in range(arguments.runs):
         print(f"run {number + 1} of {arguments.runs}: {CALLS_PER_SECOND} calls/s for "
               f"{arguments.seconds:.0f} s", flush=True)  # fmt: skip
-        runs.append(measure(arguments.edge, arguments.city, arguments.seconds))
+        try:
+            runs.append(measure(arguments.edge, arguments.city, arguments.seconds))
+        except NoMeasurementError as error:
+            return conclude([unknown("operator and recorder", str(error))])
     judged = (
         ("operator_mib", OPERATOR_MIB_LIMIT, "max"),
         ("operator_cores", OPERATOR_CORES_LIMIT, "median"),
@@ -140,12 +159,17 @@ def main() -> int:
     }
     if arguments.output:
         arguments.output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    held = True
-    for name, limit, statistic in judged:
-        value = figures[name][statistic]
-        held = held and value <= limit
-        print(f"{'PASS' if value <= limit else 'FAIL'} {name} {statistic} {value:g} <= {limit:g}")
-    return 0 if held else 1
+    return conclude(
+        [
+            Figure(
+                f"{name}, {statistic} of a run",
+                "MiB" if name.endswith("mib") else "cores",
+                Spread((figures[name][statistic],)),
+                Asked(limit, is_floor=False),
+            )
+            for name, limit, statistic in judged
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -67,6 +67,10 @@ def _matching(document: Mapping[str, Any]) -> list[Figure]:
 
 def _overload(document: Mapping[str, Any]) -> list[Figure]:
     by_multiple = document["settings"]["gradient"]
+    lag, most = document["generator_lag_p99_ms"], document["max_generator_lag_ms"]
+    if lag > most:
+        told = f"the generator was up to {lag:.0f} ms late (p99), {most:.0f} are allowed"
+        return [unknown("goodput of one process at 3x the knee", told)]
     return [
         Figure(
             name="goodput of one process at 3x the knee",

@@ -2,7 +2,7 @@
 Command line of the drills: list, plan, run, judge, drain-test.
 
 Exit codes: 0 PASS, 1 FAIL, 2 UNKNOWN; 3 the drill could not begin, 64 the
-command line was wrong, 130 interrupted (and healed).
+command line was wrong, 70 the drill itself is broken, 130 interrupted (and healed).
 """
 
 import argparse
@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -33,6 +34,7 @@ from hailstorm_drills.verdict import as_json, judge
 EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.UNKNOWN: 2}
 EX_SETUP: Final = 3
 EX_USAGE: Final = 64
+EX_SOFTWARE: Final = 70
 EX_INTERRUPTED: Final = 130
 # Installing before the load, collecting and healing after it.
 LOCK_MARGIN_SECONDS: Final = 900.0
@@ -210,4 +212,9 @@ def _judge(directory: Directory) -> int:
 
 if __name__ == "__main__":
     os.nice(NICENESS)
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Exception:
+        # Python's own 1 would be a FAIL: a twin that crashed has not failed as it must.
+        traceback.print_exc()
+        sys.exit(EX_SOFTWARE)

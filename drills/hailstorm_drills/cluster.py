@@ -6,9 +6,11 @@ not be typed. Nothing here waits without an end, and nothing retries: whether a
 command may be repeated is its caller's knowledge.
 """
 
+import contextlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +49,13 @@ class Cluster:
         return self._run([self.kubectl_program, *arguments], timeout, text).decode()
 
     def helm(self, *arguments: str, timeout: float = HELM_SECONDS) -> str:
-        """Run helm and return its output; raises CommandError."""
-        return self._run([self.helm_program, *arguments], timeout, None).decode()
+        """
+        Run helm and return its output; raises CommandError.
+
+        One that is killed leaves its release pending, and the upgrade that heals would be
+        refused; so an interrupt goes on only after helm has ended.
+        """
+        return self._run([self.helm_program, *arguments], timeout, None, ends=True).decode()
 
     def get(self, resource: str, namespace: str, *options: str) -> dict[str, Any]:
         """`kubectl get -o json`, read; raises CommandError."""
@@ -102,24 +109,44 @@ class Cluster:
         except OSError as error:
             raise CommandError(f"{self.kubectl_program} cannot be started: {error}") from error
 
-    def _run(self, command: list[str], timeout: float, text: str | None) -> bytes:
+    def _run(
+        self, command: list[str], timeout: float, text: str | None, *, ends: bool = False
+    ) -> bytes:
         told = " ".join(command[:4])
         try:
-            done = subprocess.run(
+            with subprocess.Popen(
                 command,
                 env=self.environment(),
-                input=None if text is None else text.encode(),
-                stdin=subprocess.DEVNULL if text is None else None,
-                capture_output=True,
-                timeout=timeout,
-                check=False,
+                stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # Without it an interrupt on the terminal would reach the program itself.
                 start_new_session=True,
-            )
+            ) as process:
+                out, err = _communicate(process, text, timeout, ends)
         except OSError as error:
             raise CommandError(f"{command[0]} cannot be started: {error}") from error
         except subprocess.TimeoutExpired as error:
             raise CommandError(f"{told} ... took longer than {timeout:.0f} s") from error
-        if done.returncode != 0:
-            complaint = done.stderr.decode(errors="replace").strip()[-COMPLAINT_CHARACTERS:]
+        if process.returncode != 0:
+            complaint = err.decode(errors="replace").strip()[-COMPLAINT_CHARACTERS:]
             raise CommandError(f"{told} ... failed: {complaint or 'without a word'}")
-        return done.stdout
+        return out
+
+
+def _communicate(
+    process: subprocess.Popen[bytes], text: str | None, timeout: float, ends: bool
+) -> tuple[bytes, bytes]:
+    """Both outputs; on time-out and interrupt kills it, the latter after its time if it `ends`."""
+    limit = time.monotonic() + timeout
+    try:
+        try:
+            return process.communicate(None if text is None else text.encode(), timeout)
+        except KeyboardInterrupt:
+            if ends:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=max(0.0, limit - time.monotonic()))
+            raise
+    except BaseException:
+        process.kill()
+        raise

@@ -15,7 +15,11 @@ import yaml
 from hailstorm_drills.plan import Parameters
 from hailstorm_drills.registry import Scenario
 from hailstorm_drills.runner import SetupError
-from hailstorm_drills.steady import LOAD_SCALES, MAX_BASELINE_P99_MS
+from hailstorm_drills.steady import (
+    LOAD_SCALES,
+    MAX_BASELINE_FAILED_SHARE,
+    MAX_BASELINE_P99_MS,
+)
 
 # The load must outlast every wait of the drill; it is told to finish earlier.
 LOAD_MARGIN_SECONDS: Final = 120.0
@@ -52,6 +56,13 @@ OPTIONS: Final[tuple[tuple[str, str, type, Any, str], ...]] = (
         float,
         MAX_BASELINE_P99_MS,
         "with a p99 above it a drill does not begin: there is no steady state to break",
+    ),
+    (
+        "--max-baseline-failed-share",
+        "max_baseline_failed_share",
+        float,
+        MAX_BASELINE_FAILED_SHARE,
+        "nor with more failed calls than this share",
     ),
 )
 

@@ -9,7 +9,11 @@ plan.json, and golden-tested.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hailstorm_drills.steady import LOAD_SCALES, MAX_BASELINE_P99_MS
+from hailstorm_drills.steady import (
+    LOAD_SCALES,
+    MAX_BASELINE_FAILED_SHARE,
+    MAX_BASELINE_P99_MS,
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Parameters:
     load_scales: tuple[float, ...] = LOAD_SCALES
     # p99 above which users are not well served before the fault.
     max_baseline_p99_ms: float = MAX_BASELINE_P99_MS
+    # Share of calls that may fail before the fault.
+    max_baseline_failed_share: float = MAX_BASELINE_FAILED_SHARE
 
 
 @dataclass(frozen=True)

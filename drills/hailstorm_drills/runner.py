@@ -100,11 +100,14 @@ class Runner:
             with self._bearable_load():
                 self._phases_under_load()
         finally:
-            with self._step("heal the release"):
-                self._heal_release()
-            self._pods.stop()
-            self._deployments.stop()
-            self._write()
+            try:
+                with self._step("heal the release"):
+                    self._heal_release()
+            finally:
+                # Also when the healing is interrupted: what was seen is kept.
+                self._pods.stop()
+                self._deployments.stop()
+                self._write()
 
     def _prepare(self) -> None:
         """Install, wait for health; nothing of this is the drill's fault yet."""
@@ -158,7 +161,9 @@ class Runner:
         with self._step("health"):
             self._health["after"] = self._health_after()
         state = self._directory.read("load.json", {})
-        since = self._started_at
+        # Not of a heavier load that was tried before.
+        baseline = self._phases.intervals.get(BASELINE)
+        since = baseline.start if baseline else self._started_at
         intervals = self._phases.intervals
         span = Interval(intervals[BASELINE].start, intervals[RECOVER].end)
         for name, collect in collectors(self._cluster, self._parameters, state, since, span):
@@ -188,7 +193,10 @@ class Runner:
         for scale in self._parameters.load_scales:
             if why is not None:
                 self._tell(f"users are not well served: {why}; trying {scale:g} of the load")
-                wait_for(self._health_now, SETTLED_SECONDS, "the release rests again")
+                try:
+                    wait_for(self._health_now, SETTLED_SECONDS, "the release rests again")
+                except FaultError as error:
+                    raise SetupError(f"{error}, after a load that was too much") from error
             self._scale = scale
             self._load.scale(scale)
             with self._fresh_load():
@@ -196,7 +204,9 @@ class Runner:
                 why = self._uneasy()
                 if why is None:
                     yield
-                    return
+            # Also when the load was lost on the way, which is in the evidence by now.
+            if why is None:
+                return
         raise SetupError(
             f"users are not well served even before the fault: {why} at {self._scale:g} of the "
             "load. Ask for less (--load-scale), give the machine to the drill alone, or raise "
@@ -213,7 +223,12 @@ class Runner:
             ) from error
 
     def _uneasy(self) -> str | None:
-        return uneasy(self._load.state(), self._parameters.max_baseline_p99_ms)
+        p = self._parameters
+        try:
+            return uneasy(self._load.state(), p.max_baseline_p99_ms, p.max_baseline_failed_share)
+        except LoadError as error:
+            # One unanswered question is no end of the load; `Progress` counts them.
+            return str(error)
 
     @contextlib.contextmanager
     def _fresh_load(self) -> Iterator[None]:

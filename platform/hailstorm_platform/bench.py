@@ -5,7 +5,6 @@ They run in the virtual environment over Redis and Postgres of their own; only
 RequestTrip is measured on the demo's cluster, and is UNKNOWN where none is up.
 """
 
-import subprocess
 from collections.abc import Sequence
 
 from hailstorm_platform import store_programs, venv
@@ -32,10 +31,5 @@ def seed(context: Context, commands: Commands, arguments: Sequence[str]) -> int:
 def _program(context: Context, commands: Commands, name: str, arguments: Sequence[str]) -> int:
     python = venv.install(context)
     store_programs.ensure(context)
-    return subprocess.run(
-        [str(python), str(context.paths.root / "benchmarks" / name), *arguments],
-        cwd=context.paths.root,
-        env=commands.merged(),
-        stdin=subprocess.DEVNULL,
-        check=False,
-    ).returncode
+    program = str(context.paths.root / "benchmarks" / name)
+    return commands.attend([str(python), program, *arguments], context.paths.root)

@@ -5,20 +5,23 @@ Namespaces are made first, with their Pod Security level, so that a pod that
 would break it is refused from the first install on.
 """
 
+import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hailstorm_platform import cluster
 from hailstorm_platform.context import Context
-from hailstorm_platform.errors import CommandError
+from hailstorm_platform.errors import CommandError, PlatformError
 from hailstorm_platform.kubectl import kubectl
 
 OPERATOR_NAMESPACE: Final = "hailstorm-system"
 NAMESPACE: Final = "hailstorm"
 # Seen: 40 s cold, most of it initdb and the migration; loaded machines take longer.
 INSTALL_SECONDS: Final = 300
+# Rendering and applying, beside the wait; after both no helm of ours is at work any more.
+BUSY_SECONDS: Final = INSTALL_SECONDS + 60
 
 
 def render_namespaces(*names: str) -> str:
@@ -41,7 +44,8 @@ def free_release(context: Context, wanted: cluster.Cluster, chart: str, namespac
 
     Helm keeps such a release as pending-install or pending-upgrade and refuses every
     further upgrade of it. One that never was is uninstalled, of others the revision
-    before comes back; the upgrade that follows installs what is wanted.
+    before comes back; the upgrade that follows installs what is wanted. A helm that is
+    at work looks the same: PlatformError while one of ours could still be.
     """
     helm = [str(context.paths.bin / "helm")]
     where = ["--namespace", namespace, "--kubeconfig", str(context.paths.kubeconfig(wanted.name))]
@@ -51,17 +55,34 @@ def free_release(context: Context, wanted: cluster.Cluster, chart: str, namespac
         if "not found" in error.tail:
             return
         raise
-    status = str(json.loads(told)["info"]["status"])
+    info = json.loads(told)["info"]
     cure = {
-        "pending-install": ("uninstall", chart),
-        "uninstalling": ("uninstall", chart),
-        "pending-upgrade": ("rollback", chart),
-        "pending-rollback": ("rollback", chart),
-    }.get(status)
+        "pending-install": ("uninstall", "--wait"),
+        "uninstalling": ("uninstall", "--wait"),
+        # The upgrade waits for what it installs; what comes back before it need not be ready.
+        "pending-upgrade": ("rollback",),
+        "pending-rollback": ("rollback",),
+    }.get(info["status"])
     if cure is None:
         return
-    context.report.say(f"release {chart} is {status}: a run was interrupted; helm {cure[0]}")
-    context.runner.run([*helm, *cure, *where, "--wait", "--timeout", f"{INSTALL_SECONDS}s"])
+    verb, *options = cure
+    age = _seconds_since_begun(info)
+    if age < BUSY_SECONDS:
+        by_hand = " ".join([*helm, verb, chart, *where])
+        raise PlatformError(
+            f"release {chart} is {info['status']} since {age:.0f} s: another helm seems to be at "
+            f"work on it. Wait until it has ended; if none is (a run was killed), go on with "
+            f"`{by_hand}`, or repeat this in {BUSY_SECONDS - age:.0f} s, which then does it."
+        )
+    context.report.say(f"release {chart} is {info['status']}: a run was interrupted; helm {verb}")
+    command = [*helm, verb, chart, *where, *options, "--timeout", f"{INSTALL_SECONDS}s"]
+    context.runner.run(command)
+
+
+def _seconds_since_begun(info: Mapping[str, Any]) -> float:
+    """How long ago the operation of a release began; Helm notes an uninstall's as `deleted`."""
+    begun = dt.datetime.fromisoformat(info.get("deleted") or info["last_deployed"])
+    return (dt.datetime.now(dt.UTC) - begun).total_seconds()
 
 
 def install(context: Context, wanted: cluster.Cluster, images: Path, *values: Path) -> None:

@@ -6,15 +6,20 @@ decision above it is checked without a machine. Nothing here goes through a
 shell, and nothing reads the terminal.
 """
 
+import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from types import FrameType
+from typing import Final, Protocol
 
 from hailstorm_platform.errors import CommandError, PlatformError
 
 _TAIL_LINES = 15
+# For a child that the terminal has interrupted too; helm needs some answers of the API server.
+_END_SECONDS: Final = 10.0
 
 
 class Runner(Protocol):
@@ -70,6 +75,48 @@ class Commands:
             return self._run(arguments, merged, cwd, subprocess.PIPE, stdin.encode(), timeout, log)
         return self._run(arguments, merged, cwd, subprocess.DEVNULL, None, timeout, log)
 
+    def attend(self, arguments: Sequence[str], cwd: Path) -> int:
+        """
+        Run a program that the reader watches, and that heals what it did when told to end.
+
+        Returns its exit code. An interrupt reaches it from the terminal itself; SIGTERM is
+        passed on, once. Either way it is waited for, however long it heals, and only then
+        KeyboardInterrupt is raised. For the main thread, where signals are handled.
+        """
+        received: set[int] = set()
+        unsent = {signal.SIGTERM: True}
+        process: subprocess.Popen[bytes] | None = None
+
+        def pass_on() -> None:
+            # A signal may come at any step in here; pop is a single one.
+            if process and signal.SIGTERM in received and unsent.pop(signal.SIGTERM, False):
+                process.send_signal(signal.SIGTERM)
+
+        def note(number: int, _: FrameType | None) -> None:
+            received.add(number)
+            pass_on()
+
+        # Who starts us with an ignored signal, as nohup does, wants it ignored by both.
+        numbers = [
+            number
+            for number in (signal.SIGINT, signal.SIGTERM)
+            if signal.getsignal(number) is not signal.SIG_IGN
+        ]
+        before = {number: signal.signal(number, note) for number in numbers}
+        try:
+            process = subprocess.Popen(
+                list(arguments), cwd=cwd, env=self.merged(), stdin=subprocess.DEVNULL
+            )
+            # One may have come before there was anyone to pass it on to.
+            pass_on()
+            code = process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if received:
+            raise KeyboardInterrupt
+        return code
+
     def _run(
         self,
         arguments: Sequence[str],
@@ -105,6 +152,14 @@ class Commands:
                 process.kill()
                 out, err = process.communicate()
                 raise CommandError(arguments, None, _tail(out, err, log), log) from None
+            except KeyboardInterrupt:
+                # It ends by itself: helm calls its release failed then, and not pending.
+                try:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.communicate(timeout=_END_SECONDS)
+                finally:
+                    process.kill()
+                raise
             except BaseException:
                 process.kill()
                 raise

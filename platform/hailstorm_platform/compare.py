@@ -5,7 +5,6 @@ It needs the operator and metrics-server and none of the services; a demo that i
 up stays as it is. The exit code is the comparison's: 0 PASS, 1 FAIL, 2 UNKNOWN.
 """
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,13 +38,8 @@ def run(context: Context, commands: Commands, arguments: Sequence[str]) -> int:
         charts.install_operator(context, wanted, images)
         with metrics_server.installed(context, wanted, found.source):
             # The reader watches the comparison itself, so its output is not captured.
-            code = subprocess.run(
-                command(context, wanted, images, arguments),
-                cwd=context.paths.root,
-                env=commands.merged(),
-                stdin=subprocess.DEVNULL,
-                check=False,
-            ).returncode
+            words = command(context, wanted, images, arguments)
+            code = commands.attend(words, context.paths.root)
     if code not in (0, 1, 2):
         raise PlatformError(f"the comparison ended with exit code {code}, which is no verdict.")
     return code

@@ -5,7 +5,6 @@ The drill's exit code is the demo's: 0 PASS, 1 FAIL, 2 UNKNOWN. The twin is the
 same drill with the drain off, which must FAIL.
 """
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -49,13 +48,8 @@ def run(context: Context, commands: Commands, drill: Sequence[str]) -> int:
         charts.install(context, wanted, values, charts.demo_values(context))
         context.report.say(f"drill: {' '.join(drill)} (its own output follows)")
         # The reader watches the drill itself, so its output is not captured.
-        code = subprocess.run(
-            drill_command(context, wanted, drill, values, next_values),
-            cwd=context.paths.root,
-            env=commands.merged(),
-            stdin=subprocess.DEVNULL,
-            check=False,
-        ).returncode
+        words = drill_command(context, wanted, drill, values, next_values)
+        code = commands.attend(words, context.paths.root)
     if code not in _VERDICTS:
         raise PlatformError(
             f"the drill {drill[0]} ended with exit code {code}, which is no verdict."
@@ -88,13 +82,10 @@ def _measure(
     docker_daemon.connect(context, commands)
     root = context.paths.root
     with stack.reach(context, commands, cluster.DEMO):
-        return subprocess.run(
+        return commands.attend(
             [
                 *(str(context.paths.venv_python), str(root / "benchmarks" / script), *arguments),
                 *("--output", str(root / "docs" / "evidence" / evidence)),
             ],
-            cwd=root,
-            env=commands.merged(),
-            stdin=subprocess.DEVNULL,
-            check=False,
-        ).returncode
+            root,
+        )

@@ -58,12 +58,30 @@ def out_after_deadline(deadline_seconds: float) -> Measure:
     return measure
 
 
+def bound_of(seconds: float, evidence: Evidence) -> float:
+    """
+    What `seconds` of the whole load come to with the share that this machine carried.
+
+    A gate decides by calls: the failures that must have been seen take as many times
+    longer to come as there are fewer of them.
+    """
+    return seconds / evidence.machine.get("load_scale", 1.0)
+
+
 def check_detected(
-    measure: Measure, what: str, rules: Sequence[str], median_seconds: float, *, may_miss: bool
+    measure: Measure,
+    what: str,
+    rules: Sequence[str],
+    median_seconds: float,
+    *,
+    may_miss: bool = False,
+    by_calls: bool = True,
 ) -> Checker:
     """
     FAIL when a bad release was not taken back, or by none of these rules, or the median
     of `measure` is above the bound; UNKNOWN when there is nothing to measure.
+
+    The bound is for the whole load where it is `by_calls` that the gate decides.
 
     With `may_miss` one that was not taken back counts as taking for ever, and the
     median decides: of releases that are hardly worse some are let through.
@@ -72,9 +90,10 @@ def check_detected(
     def check(evidence: Evidence) -> Finding:
         runs = [run for run in read_runs(evidence) if run.kind == BAD]
         n = len(runs)
+        bound = bound_of(median_seconds, evidence) if by_calls else median_seconds
         figures: dict[str, Any] = {
             "runs": [run.figures() for run in runs],
-            "bound_seconds": median_seconds,
+            "bound_seconds": round(bound, 3),
         }
         if not runs:
             return Finding(DETECTED, Verdict.UNKNOWN, "no bad release was tried", n, figures)
@@ -98,9 +117,11 @@ def check_detected(
             return Finding(DETECTED, Verdict.FAIL, f"not taken back: {told}", n, figures)
         told = (
             f"{len(caught)} of {n} taken back; {what}: median {median:.1f} s "
-            f"({figures['least']:.1f} to {figures['most']:.1f}), at most {median_seconds:g} asked"
+            f"({figures['least']:.1f} to {figures['most']:.1f}), at most {bound:.1f} asked"
         )
-        verdict = Verdict.PASS if median <= median_seconds else Verdict.FAIL
+        if bound != median_seconds:
+            told += f": {median_seconds:g} of the whole load"
+        verdict = Verdict.PASS if median <= bound else Verdict.FAIL
         return Finding(DETECTED, verdict, told, n, figures)
 
     return on_sound_ground(DETECTED, check)
@@ -112,7 +133,10 @@ def _is_caught(run: Run) -> bool:
 
 
 def check_late_failures(most_seconds: float) -> Checker:
-    """FAIL when a user's call failed later than this after the release's first failure."""
+    """
+    FAIL when a user's call failed later than this after the release's first failure;
+    the bound is for the whole load.
+    """
 
     def check(evidence: Evidence) -> Finding:
         runs = [run for run in read_runs(evidence) if run.kind == BAD]
@@ -121,11 +145,15 @@ def check_late_failures(most_seconds: float) -> Checker:
             for run in runs
             if run.first_failure is not None and run.last_failure is not None
         ]
-        figures = spread([seconds for _, seconds in hurt])
+        bound = bound_of(most_seconds, evidence)
+        figures = {**spread([seconds for _, seconds in hurt]), "bound_seconds": round(bound, 3)}
         if not hurt:
             return Finding(LATE, Verdict.UNKNOWN, "no call failed: nothing to stop", len(runs))
-        late = [f"{run.name}: {seconds:.1f} s" for run, seconds in hurt if seconds > most_seconds]
-        told = f"the last failure came at most {figures['most']:.1f} s after the first"
+        late = [f"{run.name}: {seconds:.1f} s" for run, seconds in hurt if seconds > bound]
+        told = (
+            f"the last failure came at most {figures['most']:.1f} s after the first "
+            f"({bound:.1f} allowed)"
+        )
         if late:
             return Finding(LATE, Verdict.FAIL, f"{told} ({', '.join(late)})", len(hurt), figures)
         return Finding(LATE, Verdict.PASS, told, len(hurt), figures)
@@ -146,16 +174,22 @@ def check_restored(evidence: Evidence) -> Finding:
 
 
 def check_paid(most_share: float) -> Checker:
-    """In the place of availability: FAIL from this share of failed calls of all on."""
+    """
+    In the place of availability: FAIL from this share of failed calls of all on;
+    UNKNOWN where those whose end nobody knows would make it one.
+    """
 
     def check(evidence: Evidence) -> Finding:
         found = check_availability(evidence)
         n, failed = found.n, found.figures.get("failed", 0)
+        unknown = found.figures.get("unknown", 0)
         if found.verdict is Verdict.UNKNOWN or not n:
             return found
         figures = {**found.figures, "failed_share": failed / n, "most_share": most_share}
         told = f"{failed} of {n} calls failed, {failed / n:.3%} (below {most_share:.1%} asked)"
         verdict = Verdict.FAIL if failed / n >= most_share else Verdict.PASS
+        if verdict is Verdict.PASS and (failed + unknown) / n >= most_share:
+            told, verdict = f"{told}; {unknown} more may have failed", Verdict.UNKNOWN
         return Finding(AVAILABILITY, verdict, told, n, figures)
 
     return check

@@ -3,17 +3,15 @@
 
 Exit codes as of a drill: 0 PASS, 1 FAIL, 2 UNKNOWN, 3 it could not begin,
 64 the command line was wrong, 130 interrupted (and healed). An arm that was run
-before with the same settings is kept in the output folder, and is used again
+before with the same settings and images is kept in the output folder, and is used again
 unless it is named by --arms; so a broken comparison goes on where it broke.
 """
 
 import argparse
 import contextlib
 import dataclasses
-import datetime as dt
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any, Final
 
 import yaml
 
+from hailstorm_drills.__main__ import heal_when_told_to_end
 from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.cluster import Cluster, CommandError
 from hailstorm_drills.comparison.figures import Figures, measure
@@ -39,6 +38,8 @@ EX_USAGE: Final = 64
 EX_INTERRUPTED: Final = 130
 # As the drills: beside the pods that it watches, a process of the host weighs too much.
 NICENESS: Final = 10
+# What an arm's figures come from: another one of these is another measurement.
+IMAGES: Final = ("drills", "envoy", "operator")
 LOCK_NAMESPACE: Final = "hailstorm-load"
 # Set-up, reset, a scaler's first look and the way back, beside an arm's load.
 ARM_MARGIN_SECONDS: Final = 420.0
@@ -63,14 +64,16 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def kept(folder: Path, settings: Settings) -> dict[str, Recording]:
-    """Recordings of arms that were run with these settings; others are passed over."""
+def kept(folder: Path, settings: Settings, images: Mapping[str, str]) -> dict[str, Recording]:
+    """Recordings of arms that were run with these settings and images; others are passed over."""
     found = {}
     for arm in ARMS:
         path = folder / f"{arm}.json"
         with contextlib.suppress(FileNotFoundError):
             document = json.loads(path.read_text(encoding="utf-8"))
-            if document["settings"] == json.loads(json.dumps(settings.as_json())):
+            wanted = (json.loads(json.dumps(settings.as_json())), dict(images))
+            # Recordings of before had no images.
+            if (document["settings"], document.get("images")) == wanted:
                 found[arm] = from_json(document)
     return found
 
@@ -98,14 +101,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = options.output / f"compare-{settings.shape}"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        have = kept(folder, settings)
+        images, pull_policy = images_of(options.values, IMAGES)
+        have = kept(folder, settings, images)
         arms = [] if options.judge_only else choose_arms(options.arms, have, options.fresh)
-        images, pull_policy = images_of(options.values, ("drills", "envoy"))
     except (SetupError, ValueError, OSError, yaml.YAMLError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return EX_USAGE
-    # A comparison that is told to end heals first, however it is told.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for arm, one in have.items():
+        if arm not in arms:
+            print(f"compare: {ARM_TITLES[arm]} is not run: kept from {one.measured_at}")
+    heal_when_told_to_end()
     try:
         _run(options, settings, arms, (images, pull_policy), folder)
     except KeyboardInterrupt:
@@ -114,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CompareError, LockedError, CommandError, OSError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return EX_SETUP
-    return report(kept(folder, settings), settings, folder, options.evidence)
+    return report(kept(folder, settings, images), settings, folder, options.evidence)
 
 
 def _run(
@@ -155,7 +160,7 @@ def report(
     print(render_table(figures, lines, verdict))
     print(page)
     if evidence is not None:
-        write_evidence(evidence, figures, lines, verdict, settings)
+        write_evidence(evidence, recordings, figures, lines, verdict, settings)
         print(evidence)
     return EXIT_CODES[verdict]
 
@@ -182,6 +187,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> str:
 
 def write_evidence(
     path: Path,
+    recordings: Mapping[str, Recording],
     figures: Mapping[str, Figures],
     lines: Sequence[Line],
     verdict: Verdict,
@@ -192,7 +198,7 @@ def write_evidence(
     with contextlib.suppress(FileNotFoundError):
         document = json.loads(path.read_text(encoding="utf-8"))
     document["shapes"][settings.shape] = {
-        "measured_at": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "measured_at": {arm: one.measured_at for arm, one in recordings.items()},
         "machine": {"cores": os.cpu_count()},
         "settings": dataclasses.asdict(settings) | {"pace": settings.pace},
         "arms": {arm: one.as_json() for arm, one in figures.items()},

@@ -8,6 +8,7 @@ the replicas that were asked for; all with the moment at which it was so.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from hailstorm_drills.comparison.names import TARGET
@@ -42,15 +43,25 @@ class LoadSeen:
 
 @dataclass(frozen=True)
 class Recording:
-    """An arm. Steps are (epoch seconds, count); pods are (from, to) in epoch seconds."""
+    """
+    An arm. Steps are (epoch seconds, count); pods are (from, to) in epoch seconds.
+
+    `images` are those it was run with, by name, the operator's among them.
+    """
 
     arm: str
     settings: Mapping[str, Any]
+    images: Mapping[str, str]
     load: LoadSeen
     serving: Steps
     desired: Steps
     pods: tuple[tuple[float, float], ...]
     spares: int
+
+    @property
+    def measured_at(self) -> str:
+        """When its load began, in UTC."""
+        return datetime.fromtimestamp(self.load.start_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def read_load(text: str) -> LoadSeen:
@@ -136,6 +147,7 @@ def as_json(recording: Recording) -> dict[str, Any]:
     return {
         "arm": recording.arm,
         "settings": dict(recording.settings),
+        "images": dict(recording.images),
         "load": {
             "start_at": load.start_at,
             "rates": load.rates,
@@ -155,6 +167,7 @@ def from_json(found: Mapping[str, Any]) -> Recording:
     return Recording(
         arm=found["arm"],
         settings=found["settings"],
+        images=found["images"],
         load=LoadSeen(
             load["start_at"],
             tuple(load["rates"]),

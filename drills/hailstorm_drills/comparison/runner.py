@@ -18,6 +18,7 @@ from typing import Any, Final
 from hailstorm_drills.cluster import Cluster, CommandError
 from hailstorm_drills.comparison import manifests, recording
 from hailstorm_drills.comparison.arms import (
+    ADAPTER,
     ADAPTER_NAMESPACE,
     API_SERVICE,
     HPA_RESOURCE,
@@ -82,7 +83,7 @@ class Compare:
 
     def clean_up(self) -> None:
         """Remove everything that a comparison makes. Repeatable; raises CommandError."""
-        self._delete("apiservices.apiregistration.k8s.io", API_SERVICE, None)
+        self._remove_api_service()
         for namespace in (ADAPTER_NAMESPACE, NAMESPACE):
             self._delete("namespaces", namespace, None, wait=RESET_SECONDS)
 
@@ -125,13 +126,14 @@ class Compare:
         finally:
             for watch in watches.values():
                 watch.stop()
-        gaps = [kind for kind, watch in watches.items() if _has_gap(watch.seen())]
+        gaps = [k for k, watch in watches.items() if any(e["type"] == "GAP" for e in watch.seen())]
         if gaps:
             raise CompareError(f"{ARM_TITLES[name]}: the watch of {', '.join(gaps)} broke")
         end = load.start_at + len(load.rates)
         return recording.Recording(
             arm=name,
             settings=self._settings.as_json(),
+            images=self._images,
             load=load,
             serving=recording.serving_steps(watches["endpointslices"].seen()),
             desired=recording.desired_steps(watches["deployments"].seen()),
@@ -180,7 +182,13 @@ class Compare:
             with contextlib.suppress(CommandError):
                 # A kind that is not installed has no objects either.
                 self._delete(resource, SCALER, NAMESPACE, wait=30)
-        self._delete("apiservices.apiregistration.k8s.io", API_SERVICE, None)
+        self._remove_api_service()
+
+    def _remove_api_service(self) -> None:
+        # By our labels: arms that need no adapter run beside somebody else's of that name.
+        labels = ",".join(f"{name}={value}" for name, value in manifests.selector(ADAPTER).items())
+        command = ("delete", "apiservices.apiregistration.k8s.io", f"--selector={labels}")
+        self._cluster.kubectl(*command, "--ignore-not-found", "--wait=false")
 
     def _delete(
         self, resource: str, name: str, namespace: str | None, wait: float | None = None
@@ -280,10 +288,6 @@ def _phase(pods: Sequence[Mapping[str, Any]], name: str) -> str | None:
 
 def _conditions(pod: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return (pod.get("status") or {}).get("conditions") or []
-
-
-def _has_gap(events: Sequence[Mapping[str, Any]]) -> bool:
-    return any(event["type"] == "GAP" for event in events)
 
 
 def keep(path: Path, seen: recording.Recording) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hailstorm_drills.cluster import Cluster
+from hailstorm_drills.cluster import Cluster, CommandError
 from hailstorm_drills.faults.rolling import Objects, Rolling
 
 
@@ -24,6 +24,7 @@ class Release:
 
     def upgrade(self, values: Sequence[str], settings: Sequence[str] = ()) -> None:
         """`helm upgrade --install` to these values; does not wait for pods."""
+        self._free()
         files = [word for file in values for word in ("--values", file)]
         sets = [word for setting in settings for word in (_option(setting), setting)]
         self.cluster.helm(
@@ -38,6 +39,22 @@ class Release:
     def rollback(self) -> None:
         """Back to the revision before."""
         self.cluster.helm("rollback", self.name, "--namespace", self.namespace)
+
+    def _free(self) -> None:
+        """
+        Take back an upgrade that was cut short; Helm refuses every further one beside it.
+
+        Ours was, if it took longer than a helm of ours may; a drill upgrades its release alone.
+        """
+        where = ("--namespace", self.namespace)
+        try:
+            told = self.cluster.helm("status", self.name, *where, "--output", "json")
+        except CommandError as error:
+            if "not found" in str(error):
+                return
+            raise
+        if json.loads(told)["info"]["status"] in ("pending-upgrade", "pending-rollback"):
+            self.rollback()
 
 
 @dataclass

@@ -23,7 +23,8 @@ class OperatorKill:
 
     stage: Stage
     rollout: Fault
-    _restarts: int = 0
+    # Of the operator before its last kill; None while none was done.
+    _restarts: int | None = None
 
     def set_up(self) -> None:
         """The operator must run, and its node must let itself be entered."""
@@ -78,4 +79,6 @@ class OperatorKill:
         pod = self._pod()
         if pod is None or not is_ready(pod):
             return "the operator is not ready"
-        return None if restarts_of(pod) > self._restarts else "the operator was not started again"
+        if self._restarts is None or restarts_of(pod) > self._restarts:
+            return None
+        return "the operator was not started again"

@@ -14,6 +14,7 @@ from hailstorm_drills.checkers.availability import check_availability
 from hailstorm_drills.checkers.bad_release import (
     CALM,
     DETECTED,
+    MOST_BAD_BEFORE,
     TOOK_HOLD,
     check_calm,
     check_detected,
@@ -110,6 +111,8 @@ SCENARIO: Final = Scenario(
         # The chart's longest hold, 60 s, and the last looks.
         "fault_seconds": 75.0,
         "healed_seconds": 120.0,
+        # Its own background, four times over.
+        "max_baseline_failed_share": MOST_BAD_BEFORE,
     },
     load={**LOAD, "max_calls": 1_500_000},
     checkers=(

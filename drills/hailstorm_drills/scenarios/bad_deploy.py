@@ -60,7 +60,12 @@ FIXED_PODS: Final = (
     f"scaler.{COMPONENT}.minReplicas={PODS}",
     f"scaler.{COMPONENT}.maxReplicas={PODS}",
 )
-GATED: Final = ("rolloutPolicy.enabled=true", *FIXED_PODS)
+# The chart's own hold, whatever the values in hand say: the figures are for it.
+HOLD_SECONDS: Final = (
+    "rolloutPolicy.canary.holdSeconds.min=30",
+    "rolloutPolicy.canary.holdSeconds.max=60",
+)
+GATED: Final = ("rolloutPolicy.enabled=true", *HOLD_SECONDS, *FIXED_PODS)
 
 
 def base_settings(_: Parameters) -> tuple[str, ...]:
@@ -149,7 +154,6 @@ BAD_DEPLOY: Final = _make(
                 "from the first failed call to the verdict",
                 (api.RULE_FAILURES,),
                 FAIL_SECONDS,
-                may_miss=False,
             ),
         ),
         (LATE, check_late_failures(LATE_SECONDS)),
@@ -169,7 +173,6 @@ SLOW: Final = _make(
                 "from its first ready pod to the verdict",
                 (api.RULE_SLOW,),
                 SLOW_SECONDS,
-                may_miss=False,
             ),
         ),
         (RESTORED, on_sound_ground(RESTORED, check_restored)),
@@ -197,7 +200,7 @@ NEVER_READY: Final = _make(
                 "from the deadline to the last pod's end",
                 (api.REASON_DEADLINE,),
                 OUT_SECONDS,
-                may_miss=False,
+                by_calls=False,
             ),
         ),
         (RESTORED, on_sound_ground(RESTORED, check_restored)),

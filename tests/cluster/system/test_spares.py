@@ -50,7 +50,7 @@ def test_upgrade_to_scalers_keeps_the_replicas_that_there_are(scaled: Any) -> No
     # A field that the release before had and this one drops would fall back to 1.
     assert replicas(scaled) == 3
     # Nothing shrinks within the five minutes of a scale-down window.
-    scaled.upgrade("--set", "scaler.enabled=true", "--set", "scaler.utilisation=0.71")
+    scaled.upgrade("--set", "scaler.enabled=true", "--set-json", "scaler.utilisation=0.71")
     assert replicas(scaled) == 3
 
 

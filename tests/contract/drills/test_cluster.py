@@ -58,6 +58,48 @@ def test_command_that_hangs_is_ended(cluster: Make) -> None:
     assert time.monotonic() - began < 5
 
 
+HELM_INTERRUPTED = """
+import os, pathlib, signal, sys, threading
+from hailstorm_drills.cluster import Cluster
+started, program, limit = pathlib.Path("started"), sys.argv[1], float(sys.argv[2])
+
+def interrupt():
+    while not started.exists():
+        threading.Event().wait(0.01)
+    # As the terminal does, to the whole group.
+    os.killpg(0, signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    Cluster(pathlib.Path("k"), program, program).helm("upgrade", timeout=limit)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def interrupted(tmp_path: Path, cluster: Make, script: str, limit: float) -> int:
+    """The exit code of a process that is interrupted while its helm, this script, runs."""
+    program = cluster(script).helm_program
+    return subprocess.run(
+        [sys.executable, "-c", HELM_INTERRUPTED, program, str(limit)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "drills")},
+        timeout=60,
+        start_new_session=True,
+    ).returncode
+
+
+def test_interrupt_goes_on_after_helm_has_ended(cluster: Make, tmp_path: Path) -> None:
+    assert interrupted(tmp_path, cluster, "touch started; sleep 1; touch ended", 50) == 130
+    assert (tmp_path / "ended").exists()
+
+
+def test_interrupt_waits_for_a_helm_that_hangs_no_longer_than_its_time(
+    cluster: Make, tmp_path: Path
+) -> None:
+    assert interrupted(tmp_path, cluster, "touch started; exec sleep 300", 1) == 130
+
+
 def test_apply_hands_over_one_list(cluster: Make, tmp_path: Path) -> None:
     cluster(f"cat > {tmp_path}/applied").apply([{"kind": "Pod"}])
     applied = json.loads((tmp_path / "applied").read_text())

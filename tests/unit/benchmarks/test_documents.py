@@ -36,8 +36,16 @@ def test_goodput_must_stay_flat(goodput: float, verdict: Verdict) -> None:
         "1.0": {"goodput_per_second": 100.0, "rounds": 3},
         "3.0": {"goodput_per_second": goodput, "rounds": 3},
     }
-    (figure,) = figures_of("overload", {"settings": {"gradient": gradient}}, 0)
+    document = {
+        "settings": {"gradient": gradient},
+        "generator_lag_p99_ms": 25.0,
+        "max_generator_lag_ms": 25.0,
+    }
+    (figure,) = figures_of("overload", document, 0)
     assert figure.verdict is verdict
+    # A generator that lagged has not offered what it says.
+    (figure,) = figures_of("overload", {**document, "generator_lag_p99_ms": 26.0}, 0)
+    assert figure.verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(

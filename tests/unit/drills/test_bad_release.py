@@ -189,6 +189,32 @@ def test_share_of_failed_calls_is_bounded(bad: Make) -> None:
     assert bad_release.check_paid(0.004)(bad()).verdict is Verdict.PASS
     assert bad_release.check_paid(0.003)(bad()).verdict is Verdict.FAIL
     assert bad_release.check_paid(0.004)(bad(history=None)).verdict is Verdict.UNKNOWN
+    # Calls whose end nobody knows may all have failed.
+    history = bad().history
+    lost = [
+        dataclasses.replace(one, outcome="unknown", code="DEADLINE_EXCEEDED") if n < 10 else one
+        for n, one in enumerate(history.calls)
+    ]
+    timed_out = bad(history=dataclasses.replace(history, calls=tuple(lost)))
+    assert bad_release.check_paid(0.004)(timed_out).verdict is Verdict.UNKNOWN
+    assert bad_release.check_paid(0.008)(timed_out).verdict is Verdict.PASS
+
+
+def test_bounds_of_what_calls_decide_grow_as_calls_get_fewer(bad: Make) -> None:
+    # 2.5 s to the verdict, 3 s to the last failure.
+    half = {"machine": {"load_scale": 0.5}}
+    assert detected(bad(), 2.0).verdict is Verdict.FAIL
+    finding = detected(bad(**half), 2.0)
+    assert finding.verdict is Verdict.PASS
+    assert finding.figures["bound_seconds"] == 4.0
+    assert "at most 4.0 asked: 2 of the whole load" in finding.why
+    check = bad_release.check_late_failures
+    assert check(2.0)(bad()).verdict is Verdict.FAIL
+    assert check(2.0)(bad(**half)).verdict is Verdict.PASS
+    timed = bad_release.check_detected(
+        bad_release.from_first_failure, "until", (api.RULE_FAILURES,), 2.0, by_calls=False
+    )
+    assert timed(bad(**half)).verdict is Verdict.FAIL
 
 
 def test_release_without_a_pod_was_not_tried(bad: Make, parameters: Make) -> None:

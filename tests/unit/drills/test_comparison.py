@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 
 import pytest
 
@@ -17,7 +19,9 @@ from hailstorm_drills.images import images_of
 from hailstorm_drills.runner import SetupError
 
 START = 1_000.0
+WHEN = "1970-01-01T00:16:40Z"
 SETTINGS = Settings(hold_seconds=30)
+IMAGES = {"drills": "d:a", "envoy": "e:c", "operator": "o:b"}
 
 
 def make_recording(arm=OURS, *, slow_for=0.0, serve_after=0.5, settings=SETTINGS, code="OK", lag=1):
@@ -33,6 +37,7 @@ def make_recording(arm=OURS, *, slow_for=0.0, serve_after=0.5, settings=SETTINGS
     return Recording(
         arm=arm,
         settings=settings.as_json(),
+        images=IMAGES,
         load=LoadSeen(START, rates, tuple(samples), 1.0),
         serving=((START - 20, 2), (START + 30 + serve_after, 5)),
         desired=((START - 20, 2), (START + 31, 5)),
@@ -237,11 +242,78 @@ def test_recording_survives_a_file():
     assert measure(after, SETTINGS) == measure(before, SETTINGS)
 
 
-def test_kept_passes_over_other_settings(tmp_path):
-    path = tmp_path / f"{OURS}.json"
-    path.write_text(json.dumps(recordings.as_json(make_recording())))
-    assert set(command.kept(tmp_path, SETTINGS)) == {OURS}
-    assert command.kept(tmp_path, Settings(hold_seconds=31)) == {}
+def keep(folder, one):
+    document = recordings.as_json(one)
+    folder.mkdir(exist_ok=True)
+    (folder / f"{one.arm}.json").write_text(json.dumps(document))
+    return document
+
+
+def test_kept_passes_over_other_settings_and_other_images(tmp_path):
+    document = keep(tmp_path, make_recording())
+    assert set(command.kept(tmp_path, SETTINGS, IMAGES)) == {OURS}
+    assert command.kept(tmp_path, Settings(hold_seconds=31), IMAGES) == {}
+    for name in ("drills", "operator"):
+        assert command.kept(tmp_path, SETTINGS, {**IMAGES, name: "x:new"}) == {}
+    # As recordings were before images were noted.
+    del document["images"]
+    (tmp_path / f"{OURS}.json").write_text(json.dumps(document))
+    assert command.kept(tmp_path, SETTINGS, IMAGES) == {}
+
+
+def test_arms_that_are_kept_are_told_of_and_keep_their_time(tmp_path, monkeypatch, capsys):
+    for arm in (CPU_HPA, OURS):
+        keep(tmp_path / "compare-step", make_recording(arm))
+    ran = []
+    monkeypatch.setattr(command, "_run", lambda _, __, arms, *___: ran.extend(arms))
+    evidence = tmp_path / "scaling.json"
+    command.main(
+        [*words(tmp_path), "--arms", f"{IN_FLIGHT_HPA},{OURS}", "--evidence", f"{evidence}"]
+    )
+    assert ran == [IN_FLIGHT_HPA, OURS]
+    told = capsys.readouterr().out
+    assert f"HPA on CPU 60 % is not run: kept from {WHEN}" in told
+    assert "ServiceScaler is not run" not in told
+    (shape,) = json.loads(evidence.read_text())["shapes"].values()
+    assert shape["measured_at"] == {CPU_HPA: WHEN, OURS: WHEN}
+
+
+@pytest.fixture
+def signals_as_before():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_second_interrupt_does_not_cut_the_healing_short(
+    tmp_path, monkeypatch, signals_as_before
+):
+    healed = []
+
+    def told_twice(*_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            healed.append(True)
+
+    monkeypatch.setattr(command, "_run", told_twice)
+    assert command.main(words(tmp_path)) == command.EX_INTERRUPTED
+    assert healed == [True]
+
+
+def words(folder):
+    """A command line, with values that name every image."""
+    values = folder / "values.yaml"
+    values.write_text(
+        "images: {drills: {repository: d, tag: a}, operator: {repository: o, tag: b}, "
+        "envoy: {repository: e, tag: c}}"
+    )
+    return [
+        *("--kubeconfig", str(folder / "k"), "--values", str(values), "--output", str(folder)),
+        *("--hold-seconds", "30"),
+    ]
 
 
 def test_choose_arms_runs_what_is_missing():

@@ -6,6 +6,8 @@ import pytest
 
 from hailstorm_drills.comparison import adapter
 from hailstorm_drills.comparison.arms import (
+    ADAPTER_NAMESPACE,
+    API_SERVICE,
     crd_knows_spares,
     make_arm,
     spares_missing,
@@ -14,6 +16,7 @@ from hailstorm_drills.comparison.arms import (
 )
 from hailstorm_drills.comparison.envoy import envoy_config
 from hailstorm_drills.comparison.manifests import load_pod, rig
+from hailstorm_drills.comparison.runner import Compare, requirements_missing
 from hailstorm_drills.comparison.settings import (
     CPU_HPA,
     IN_FLIGHT_HPA,
@@ -98,6 +101,49 @@ def test_every_pod_satisfies_the_restricted_standard():
         for container in spec["containers"]:
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+class ApiServices:
+    """A cluster that has these APIServices, by name, and deletes as kubectl does."""
+
+    def __init__(self, **labels_and_home):
+        self.found = {API_SERVICE: labels_and_home}
+
+    def kubectl(self, verb, resource, *words, timeout=30.0):
+        if not resource.startswith("apiservices"):
+            return ""
+        if verb == "get":
+            service = {"namespace": self.found[API_SERVICE]["home"], "name": "adapter"}
+            return json.dumps({"spec": {"service": service}})
+        if words[0].startswith("--selector="):
+            asked = dict(one.split("=") for one in words[0].removeprefix("--selector=").split(","))
+            for name, one in list(self.found.items()):
+                if asked.items() <= one["labels"].items():
+                    del self.found[name]
+        else:
+            self.found.pop(words[0], None)
+        return ""
+
+    def raw(self, _):
+        return b""
+
+
+def test_an_api_service_of_somebody_else_is_left_where_it_is():
+    cluster = ApiServices(labels={"app.kubernetes.io/name": "keda"}, home="keda")
+    assert requirements_missing(cluster, [OURS]) == []
+    assert "keda/adapter" in requirements_missing(cluster, [IN_FLIGHT_HPA])[0]
+    compare = Compare(cluster, SETTINGS, IMAGES, "Never", say=lambda _: None)
+    compare.clean_up()
+    compare._remove_scalers()
+    assert set(cluster.found) == {API_SERVICE}
+
+
+def test_the_api_service_of_a_comparison_is_removed_by_its_labels():
+    (mine,) = (o for o in arm(IN_FLIGHT_HPA).manifests if o["kind"] == "APIService")
+    cluster = ApiServices(labels=mine["metadata"]["labels"], home=ADAPTER_NAMESPACE)
+    assert requirements_missing(cluster, [IN_FLIGHT_HPA]) == []
+    Compare(cluster, SETTINGS, IMAGES, "Never", say=lambda _: None).clean_up()
+    assert cluster.found == {}
 
 
 def test_envoy_config_is_json():

@@ -1,9 +1,11 @@
 """The fault that puts a release before the gate, with a gate that acts or sleeps."""
 
+import json
 from typing import Any
 
 import pytest
 
+from hailstorm_drills.cluster import CommandError
 from hailstorm_drills.faults.base import FaultError
 from hailstorm_drills.faults.helm_rollout import Release
 from hailstorm_drills.faults.judged_release import (
@@ -235,17 +237,54 @@ def test_every_run_has_seeds_of_its_own(scene: Scene) -> None:
     assert first_seed(scene.stage) > 6_000 + 35
 
 
-def test_numbers_with_a_point_reach_helm_as_numbers() -> None:
-    commands: list[tuple[str, ...]] = []
+class Helm:
+    """Answers `helm status`, or fails it with these words, and notes every command."""
 
-    class Recording:
-        def helm(self, *arguments: str) -> str:
-            commands.append(arguments)
+    def __init__(self, status: str = "deployed", error: str = "") -> None:
+        self.status, self.error = status, error
+        self.commands: list[tuple[str, ...]] = []
+
+    def helm(self, *arguments: str) -> str:
+        self.commands.append(arguments)
+        if arguments[0] != "status":
             return ""
+        if self.error:
+            raise CommandError(self.error)
+        return json.dumps({"info": {"status": self.status}})
 
-    release = Release(Recording(), "r", "n", "chart")  # type: ignore[arg-type]
-    release.upgrade((), ("a.share=0.05", "a.seed=7", "a.on=true", "a.tag=v1.2"))
-    assert commands[0][-8:] == (
+    def verbs(self) -> list[str]:
+        return [words[0] for words in self.commands]
+
+
+def release_of(helm: Helm) -> Release:
+    return Release(helm, "r", "n", "chart")  # type: ignore[arg-type]
+
+
+def test_numbers_with_a_point_reach_helm_as_numbers() -> None:
+    helm = Helm()
+    release_of(helm).upgrade((), ("a.share=0.05", "a.seed=7", "a.on=true", "a.tag=v1.2"))
+    assert helm.commands[-1][-8:] == (
         *("--set-json", "a.share=0.05", "--set", "a.seed=7"),
         *("--set", "a.on=true", "--set", "a.tag=v1.2"),
     )
+
+
+@pytest.mark.parametrize("status", ["pending-upgrade", "pending-rollback"])
+def test_an_upgrade_that_was_cut_short_is_taken_back_first(status: str) -> None:
+    helm = Helm(status)
+    release_of(helm).upgrade(())
+    assert helm.commands[1] == ("rollback", "r", "--namespace", "n")
+    assert helm.verbs() == ["status", "rollback", "upgrade"]
+
+
+@pytest.mark.parametrize("helm", [Helm("deployed"), Helm("failed"), Helm(error="r: not found")])
+def test_a_release_that_is_not_pending_is_upgraded_at_once(helm: Helm) -> None:
+    release_of(helm).upgrade(())
+    assert helm.verbs() == ["status", "upgrade"]
+
+
+def test_a_release_of_which_nothing_is_known_is_not_upgraded() -> None:
+    helm = Helm(error="connection refused")
+    with pytest.raises(CommandError, match="refused"):
+        release_of(helm).upgrade(())
+    assert helm.verbs() == ["status"]

@@ -7,7 +7,7 @@ import pytest
 
 from hailstorm_drills import runner
 from hailstorm_drills.evidence import Directory
-from hailstorm_drills.load import LoadSpec
+from hailstorm_drills.load import LoadError, LoadSpec
 from hailstorm_drills.options import load_seconds
 from hailstorm_drills.registry import scenarios
 from hailstorm_drills.runner import Runner, SetupError
@@ -28,7 +28,7 @@ def state(p99_ms: float | None = 20.0, not_ok: int = 0) -> dict[str, Any]:
         (state(), None),
         (state(p99_ms=250.0), None),
         (state(p99_ms=251.0), "p99 was 251 ms in the last 10 s, the limit is 250 ms"),
-        (state(not_ok=2), "2 calls were not OK in the last 10 s"),
+        (state(not_ok=2), "2 of 1000 calls were not OK in the last 10 s"),
         (state(p99_ms=None), "no call ended in the last 10 s"),
     ],
 )
@@ -36,6 +36,11 @@ def test_users_are_well_served_or_it_is_said_why_not(
     seen: dict[str, Any], told: str | None
 ) -> None:
     assert uneasy(seen, 250.0) == told
+
+
+def test_background_of_failures_is_borne_where_the_drill_makes_it() -> None:
+    assert uneasy(state(not_ok=20), 250.0, 0.02) is None
+    assert uneasy(state(not_ok=21), 250.0, 0.02) is not None
 
 
 class FakeLoad:
@@ -47,6 +52,9 @@ class FakeLoad:
         self.share = 0.0
         self.running = False
         self.log: list[str] = []
+        self.silences = 0
+        # `_fresh_load` asks first, for the moment when demand begins.
+        self.asked = False
 
     def sweep(self) -> None:
         self.running = False
@@ -63,6 +71,10 @@ class FakeLoad:
         return None
 
     def state(self) -> dict[str, Any]:
+        if self.share and self.silences and self.asked:
+            self.silences -= 1
+            raise LoadError("no answer")
+        self.asked = True
         return state(p99_ms=20.0 if self.share <= self.bears else 3500.0)
 
 
@@ -116,6 +128,36 @@ def test_load_that_nothing_carries_is_no_drill(make_runner: Any) -> None:
         raise AssertionError("the drill began")
     assert load.log == ["start 1", "start 0.6", "start 0.36"]
     assert not load.running
+
+
+def test_load_that_is_lost_on_the_way_is_told_and_not_put_on_again(make_runner: Any) -> None:
+    load = FakeLoad(1.0)
+    made = make_runner(load, [])
+    with made._bearable_load():
+        with made._phases.phase("baseline"):
+            pass
+        raise LoadError("the master has gone")
+    assert made._problems == {"load": "the master has gone"}
+    assert load.log == ["start 1"]
+    assert not load.running
+
+
+def test_master_that_does_not_answer_once_is_asked_again(make_runner: Any) -> None:
+    load = FakeLoad(1.0)
+    load.silences = 1
+    with make_runner(load, [])._bearable_load():
+        pass
+    assert load.log == ["start 1", "start 0.6"]
+
+
+def test_release_that_does_not_rest_after_a_load_is_no_drill(
+    make_runner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_runner(FakeLoad(0.7), [])
+    monkeypatch.setattr(made, "_health_now", lambda: "trip-1 is not ready")
+    monkeypatch.setattr(runner, "SETTLED_SECONDS", 0.0)
+    with pytest.raises(SetupError, match="trip-1 is not ready"), made._bearable_load():
+        raise AssertionError("the drill began")
 
 
 def test_fault_waits_for_a_steady_state_and_says_that_there_is_none(make_runner: Any) -> None:

@@ -1,5 +1,6 @@
 """Releases that an interrupted run has left behind."""
 
+import datetime as dt
 import io
 import json
 
@@ -7,8 +8,16 @@ import pytest
 
 from hailstorm_platform import charts, cluster
 from hailstorm_platform.context import Context
-from hailstorm_platform.errors import CommandError
+from hailstorm_platform.errors import CommandError, PlatformError
 from unit.platform.conftest import FakeRunner
+
+
+def told(status: str, *, age: float = charts.BUSY_SECONDS + 1, field: str = "last_deployed") -> str:
+    """What `helm status` says of a release whose operation began `age` seconds ago."""
+    long_ago = "2026-01-01T00:00:00.123456789+02:00"
+    begun = (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=age)).isoformat()
+    info = {"status": status, "last_deployed": long_ago, "deleted": "", field: begun}
+    return json.dumps({"info": info})
 
 
 def free(context: Context) -> None:
@@ -27,18 +36,44 @@ def free(context: Context) -> None:
 def test_release_that_is_stuck_is_freed_and_that_is_said(
     context: Context, runner: FakeRunner, output: io.StringIO, status: str, cure: str
 ) -> None:
-    runner.answer("status", with_=json.dumps({"info": {"status": status}}))
+    runner.answer("status", with_=told(status))
     free(context)
-    assert runner.called(cure, "hailstorm", "--wait")
+    assert runner.called(cure, "hailstorm")
+    # What a rollback brings back may be what never gets ready.
+    assert runner.called(cure, "--wait") == (cure == "uninstall")
     assert f"release hailstorm is {status}" in output.getvalue()
     assert f"helm {cure}" in output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("status", "field", "cure"),
+    [
+        ("pending-install", "last_deployed", "uninstall"),
+        ("uninstalling", "deleted", "uninstall"),
+        ("pending-upgrade", "last_deployed", "rollback"),
+    ],
+)
+def test_release_that_another_helm_may_be_at_work_on_is_left_to_it(
+    context: Context, runner: FakeRunner, status: str, field: str, cure: str
+) -> None:
+    runner.answer("status", with_=told(status, age=42, field=field))
+    with pytest.raises(PlatformError, match=rf"{status} since \d+ s.*`.*helm {cure} hailstorm"):
+        free(context)
+    assert len(runner.calls) == 1
+
+
+def test_the_time_that_helm_writes_is_understood(context: Context, runner: FakeRunner) -> None:
+    info = {"status": "pending-upgrade", "last_deployed": "2026-01-01T00:00:00.123456789+02:00"}
+    runner.answer("status", with_=json.dumps({"info": info}))
+    free(context)
+    assert runner.called("rollback")
 
 
 @pytest.mark.parametrize("status", ["deployed", "failed", "superseded"])
 def test_release_that_helm_upgrades_is_left_alone(
     context: Context, runner: FakeRunner, output: io.StringIO, status: str
 ) -> None:
-    runner.answer("status", with_=json.dumps({"info": {"status": status}}))
+    runner.answer("status", with_=told(status))
     free(context)
     assert len(runner.calls) == 1
     assert output.getvalue() == ""
@@ -63,7 +98,7 @@ def test_cluster_that_does_not_answer_is_an_error(context: Context, runner: Fake
 def test_both_releases_are_looked_at_before_they_are_upgraded(
     context: Context, runner: FakeRunner
 ) -> None:
-    runner.answer("status", with_=json.dumps({"info": {"status": "pending-upgrade"}}))
+    runner.answer("status", with_=told("pending-upgrade"))
     charts.install(context, cluster.DEMO, context.paths.root / "images.yaml")
     verbs = [(call[1], call[-1]) for call in runner.calls if call[0].endswith("helm")]
     assert [verb for verb, _ in verbs] == ["status", "rollback", "upgrade"] * 2

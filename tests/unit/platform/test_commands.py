@@ -2,12 +2,15 @@
 
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from hailstorm_platform import times
+from hailstorm_platform import commands, times
 from hailstorm_platform.cli import main, parser
 from hailstorm_platform.commands import Commands
 from hailstorm_platform.context import Context
@@ -54,6 +57,93 @@ def test_timeout_ends_the_child() -> None:
 def test_missing_program_is_named() -> None:
     with pytest.raises(PlatformError, match="`no-such-program` is not installed"):
         Commands().run(["no-such-program"])
+
+
+# Heals for a second when it is told to end, and writes down that it did, and how often.
+HEALING = """
+import pathlib, signal, sys, time
+told = []
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: told.append(signal.Signals(number).name))
+pathlib.Path("ready").touch()
+print("ready", flush=True)
+while not told:
+    time.sleep(0.01)
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    time.sleep(0.01)
+pathlib.Path("healed").write_text(" ".join(told))
+sys.exit(130)
+"""
+ATTENDING = """
+import pathlib, sys
+from hailstorm_platform.commands import Commands
+try:
+    code = Commands().attend([sys.executable, "-c", sys.argv[1]], pathlib.Path.cwd())
+except KeyboardInterrupt:
+    sys.exit(130)
+sys.exit(code)
+"""
+
+
+# Its output is collected, so that it is ready is told by a file.
+RUNNING = """
+import pathlib, sys, threading
+from hailstorm_platform.commands import Commands
+def tell():
+    while not pathlib.Path("ready").exists():
+        threading.Event().wait(0.01)
+    print("ready", flush=True)
+threading.Thread(target=tell, daemon=True).start()
+try:
+    Commands().run([sys.executable, "-c", sys.argv[1]])
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def attending(folder: Path, code: str = ATTENDING) -> subprocess.Popen[bytes]:
+    """A process and its child HEALING, both ready, in a group of their own as on a terminal."""
+    process = subprocess.Popen(
+        [*python(code), HEALING],
+        cwd=folder,
+        env={"PYTHONPATH": str(Path(commands.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def test_interrupt_of_the_terminal_waits_for_a_child_that_heals(tmp_path: Path) -> None:
+    with attending(tmp_path) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130
+        assert (tmp_path / "healed").read_text() == "SIGINT"
+
+
+def test_interrupt_of_the_terminal_lets_a_command_end_by_itself(tmp_path: Path) -> None:
+    with attending(tmp_path, RUNNING) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130
+        assert (tmp_path / "healed").read_text() == "SIGINT"
+
+
+def test_sigterm_is_passed_on_once_and_the_child_waited_for(tmp_path: Path) -> None:
+    with attending(tmp_path) as process:
+        process.terminate()
+        process.terminate()
+        assert process.wait(60) == 130
+        assert (tmp_path / "healed").read_text() == "SIGTERM"
+
+
+def test_a_child_that_ends_by_itself_gives_its_code_and_signals_are_as_before(
+    tmp_path: Path,
+) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert Commands().attend(python("import sys; sys.exit(2)"), tmp_path) == 2
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_report_tells_elapsed_time_and_failure() -> None:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hailstorm_platform import cluster, compare, metrics_server
-from hailstorm_platform.errors import PlatformError
+from hailstorm_platform.errors import CommandError, PlatformError
 from hailstorm_platform.registry import Source
 
 
@@ -54,7 +54,6 @@ def nodes(count):
 
 
 def test_it_is_removed_when_the_block_fails(context, runner, tag):
-    runner.answer("apiservices.apiregistration.k8s.io", with_=1)
     runner.answer("/apis/metrics.k8s.io/v1beta1/nodes", with_=nodes(cluster.NODES))
 
     def fail_inside() -> None:
@@ -71,7 +70,6 @@ def test_it_is_removed_when_the_block_fails(context, runner, tag):
 
 def test_one_without_figures_is_an_error_and_removed(context, runner, tag, monkeypatch):
     monkeypatch.setattr(metrics_server, "READY_SECONDS", 0.0)
-    runner.answer("apiservices.apiregistration.k8s.io", with_=1)
     runner.answer("/apis/metrics.k8s.io/v1beta1/nodes", with_=nodes(1))
     with (
         pytest.raises(PlatformError, match="1 of 3 nodes"),
@@ -79,6 +77,18 @@ def test_one_without_figures_is_an_error_and_removed(context, runner, tag, monke
     ):
         pass
     assert runner.called("delete", "namespaces")
+
+
+def test_api_server_that_does_not_answer_is_an_error_and_nothing_is_installed(context, runner, tag):
+    runner.answer("get", "apiservices.apiregistration.k8s.io", with_=1)
+    runner.answer("/apis/metrics.k8s.io/v1beta1/nodes", with_=nodes(cluster.NODES))
+    with (
+        pytest.raises(CommandError),
+        metrics_server.installed(context, cluster.DEMO, Source.BUILT),
+    ):
+        pass
+    assert not runner.called("apply")
+    assert not runner.called("delete")
 
 
 def test_someone_elses_is_used_and_left_alone(context, runner, tag):
