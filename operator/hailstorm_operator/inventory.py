@@ -7,7 +7,7 @@ cluster; a dozen numbers each do not.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from hailstorm_operator import api
 from hailstorm_operator.calibration import images_of
@@ -33,13 +33,18 @@ class DeploymentView:
     available: int = 0
 
 
+# What there is of a Deployment that is not there: as one that was scaled to 0.
+NO_DEPLOYMENT: Final = DeploymentView("", "", 0, 0, rollout_in_progress=False, replicas_set_by="")
+
+
 @dataclass(frozen=True)
 class EdgePod:
-    """One address behind the edge's Service."""
+    """One address behind the edge's Service. One that drains is leaving and not ready."""
 
     name: str
     address: str
     ready: bool
+    leaving: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,9 +108,18 @@ class Inventory:
             self.show_autoscaler(body)
 
     def show_policy(self, body: Json, *, deleted: bool = False) -> None:
-        """Take the newest state of a RolloutPolicy: which Deployment it judges just now, if any."""
-        memory = (body.get("status") or {}).get("memory") or {}
-        if deleted or not memory.get("rollout"):
+        """
+        Take the newest state of a RolloutPolicy: which Deployment it judges just now, if any.
+
+        One that is refused keeps its memory of a rollout, and judges nothing.
+        """
+        status = body.get("status") or {}
+        memory = status.get("memory") or {}
+        is_active = any(
+            one["type"] == api.CONDITION_ACTIVE and one["status"] == "True"
+            for one in status.get("conditions") or []
+        )
+        if deleted or not is_active or not memory.get("rollout"):
             self.judged.pop(_key(body), None)
         else:
             self.judged[_key(body)] = str(body["spec"]["targetRef"]["name"])
@@ -182,8 +196,10 @@ def view_endpoints(body: Json) -> list[EdgePod]:
         conditions = endpoint.get("conditions") or {}
         for address in endpoint.get("addresses") or []:
             name = (endpoint.get("targetRef") or {}).get("name") or address
-            # An absent condition stands for true, says the API.
-            found.append(EdgePod(str(name), str(address), conditions.get("ready") is not False))
+            # An absent condition stands for ready and for not terminating, says the API.
+            is_ready = conditions.get("ready") is not False
+            is_leaving = conditions.get("terminating") is True
+            found.append(EdgePod(str(name), str(address), is_ready, is_leaving))
     return found
 
 

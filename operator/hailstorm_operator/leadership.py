@@ -2,7 +2,7 @@
 One operator at a time: leadership by a Lease, which is its heartbeat too.
 
     waiting ── nobody leads, or the one who did is proven gone ──► leading
-    leading ── a renewal finds another holder ──► lost, for good: the process ends
+    leading ── a renewal finds another holder, or no Lease ──► lost, for good: the process ends
     leading ── no renewal within BEATS_TO_HOLD beats ──► fenced ── renewed ──► leading
 
 Who is not leading writes nothing: `Cluster` asks `may_write` before every write. A
@@ -44,14 +44,14 @@ COMPONENT_LABEL: Final = "app.kubernetes.io/component"
 COMPONENT: Final = "operator"
 # client-go's proportions (15 s, 10 s, 2 s), counted in heartbeats: a Lease lapses after
 # three, and its holder stops writing one beat earlier, which is more than the longest
-# request takes (cluster.REQUEST_TIMEOUT_SECONDS) at the default of 15 s.
+# request takes (cluster.REQUEST_TIMEOUT_SECONDS; hence settings.LEAST_HEARTBEAT_SECONDS).
 BEATS_TO_LAPSE: Final = 3
 BEATS_TO_HOLD: Final = 2
 RETRY_SECONDS: Final = 2.0
 
 
 class LostError(Exception):
-    """Another operator leads now; this one must end."""
+    """Another operator leads now, or nobody does any more; this one must end."""
 
 
 @dataclass(frozen=True)
@@ -188,18 +188,21 @@ class Leadership:
 
     async def renew(self) -> None:
         """
-        Stamp the Lease once. Raises LostError when another one leads, else ClusterError.
+        Stamp the Lease once. Raises LostError when it is another's or gone, else ClusterError.
 
         The hold counts from before the question, since the answer may have been slow.
+        A Lease that was deleted is not made again here: whoever stands by may just be
+        making it. The process ends, and its successor is a candidate like any other.
         """
         asked_at = self._clock()
-        lease = await self._cluster.get_lease(self._namespace, LEASE_NAME)
-        holder = holder_of(lease)
-        if holder != self._me:
-            self._lost = True
-            metrics.LEADING.set(0)
-            raise LostError(f"{holder or 'nobody'} leads now")
-        await self._write(self._spec(), str(lease["metadata"]["resourceVersion"]))
+        try:
+            lease = await self._cluster.get_lease(self._namespace, LEASE_NAME)
+            holder = holder_of(lease)
+            if holder != self._me:
+                raise self._lose(f"{holder or 'nobody'} leads now")
+            await self._write(self._spec(), str(lease["metadata"]["resourceVersion"]))
+        except NotFoundError as error:
+            raise self._lose(f"the Lease {LEASE_NAME} was deleted") from error
         self._renewed_at = asked_at
 
     async def renew_at_last(self) -> None:
@@ -210,6 +213,9 @@ class Leadership:
             except ClusterError as error:
                 metrics.API_ERRORS.labels("leadership").inc()
                 logger.warning("the Lease %s is not renewed: %s", LEASE_NAME, error)
+            finally:
+                # Fenced is not leading: the hold runs out by the clock, without any event.
+                metrics.LEADING.set(self.may_write())
             await asyncio.sleep(RETRY_SECONDS)
 
     async def release(self) -> None:
@@ -224,6 +230,11 @@ class Leadership:
                 await self._write({"holderIdentity": ""}, str(lease["metadata"]["resourceVersion"]))
         except ClusterError as error:
             logger.warning("the Lease %s is not released: %s", LEASE_NAME, error)
+
+    def _lose(self, why: str) -> LostError:
+        self._lost = True
+        metrics.LEADING.set(0)
+        return LostError(why)
 
     async def _write(self, fields: Json, version: str) -> None:
         await self._cluster.patch_lease(self._namespace, LEASE_NAME, dict(fields), version)

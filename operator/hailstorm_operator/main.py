@@ -177,7 +177,7 @@ async def run_operator(settings: Settings) -> bool:
 
 
 def main() -> int:
-    """Exit code: 0 after a signal, 2 for settings that make no sense, 3 when another leads."""
+    """Exit code: 0 after a signal, 2 for settings that make no sense, 3 when the Lease is lost."""
     try:
         settings = read_settings(os.environ)
     except SettingsError as error:

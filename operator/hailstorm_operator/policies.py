@@ -75,8 +75,11 @@ class Policies:
             try:
                 body = await self._cluster.get_policy(*key)
             except NotFoundError:
+                gone = {"metadata": {"namespace": key[0], "name": key[1]}}
+                self._inventory.show_policy(gone, deleted=True)
                 await self._end(key, for_good=True)
                 continue
+            self._inventory.show_policy(body)
             await self.show_policy(body)
         for (namespace, name), view in list(self._inventory.deployments.items()):
             if view.held_by and (namespace, view.held_by) not in self._gates:

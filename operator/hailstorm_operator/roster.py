@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 
+from hailstorm_operator import metrics
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.conditions import refused_status
 from hailstorm_operator.inventory import Inventory, Json, Key, ScalerView
@@ -99,19 +100,27 @@ class Roster:
         """Read again what the loops rest on, since a watch can die without a sound."""
         for key, (loop, *_) in list(self._loops.items()):
             try:
-                body = await self._cluster.get_scaler(*key)
-            except NotFoundError:
-                gone = {"metadata": {"namespace": key[0], "name": key[1]}}
-                await self.show_scaler(gone, deleted=True)
-                continue
-            await self.show_scaler(body)
-            if loop is not None:
-                await loop.resync()
+                await self._resync(key, loop)
+            except ClusterError as error:
+                # What one of them may not read is no reason to leave the others out.
+                metrics.API_ERRORS.labels("scaler").inc()
+                logger.warning("resync of scaler %s/%s: %s", *key, error)
 
     async def stop(self) -> None:
         """End every loop; what serves goes on serving."""
         for key in list(self._loops):
             await self._end(key)
+
+    async def _resync(self, key: Key, loop: ScalerLoop | None) -> None:
+        try:
+            body = await self._cluster.get_scaler(*key)
+        except NotFoundError:
+            gone = {"metadata": {"namespace": key[0], "name": key[1]}}
+            await self.show_scaler(gone, deleted=True)
+            return
+        await self.show_scaler(body)
+        if loop is not None:
+            await loop.resync()
 
     async def _end(self, key: Key) -> None:
         known = self._loops.pop(key, None)

@@ -18,13 +18,13 @@ import aiohttp
 
 from hailstorm_operator import api, metrics, scaler_status
 from hailstorm_operator.calibration import calibration_condition
-from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
+from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError, UnreachableError
 from hailstorm_operator.conditions import Condition
 from hailstorm_operator.event_watch import EventWatch
 from hailstorm_operator.explanations import explain
 from hailstorm_operator.inventory import DeploymentView, Inventory
 from hailstorm_operator.recorder_client import RecorderClient
-from hailstorm_operator.scaler_rules import demand_of, round_of, rules_of
+from hailstorm_operator.scaler_rules import demand_of, round_of, round_without_target, rules_of
 from hailstorm_operator.scaling import Decision, decide_scale
 from hailstorm_operator.scaling_inputs import Capacity, Inputs, first_memory
 from hailstorm_operator.shrinking import Shrinking
@@ -135,6 +135,7 @@ class ScalerLoop:
             self._windows.add(now, reading.in_flight + reading.shed_in_flight)
         view = await self._target()
         if view is None:
+            await self._spares.turn(round_without_target(now))
             await self._tell_missing()
             return
         conflict = self._inventory.conflict(self.namespace, self.name, self.spec.target.name)
@@ -214,7 +215,15 @@ class ScalerLoop:
         self, view: DeploymentView, decision: Decision, started: float
     ) -> None:
         decided = time.monotonic()
-        await self._cluster.set_replicas(self.namespace, self.spec.target.name, decision.desired)
+        try:
+            await self._cluster.set_replicas(
+                self.namespace, self.spec.target.name, decision.desired
+            )
+        except UnreachableError:
+            # It may have been applied, and a step down is not to be followed by the next
+            # one before its window; nothing keeps a step up back.
+            self._memory = replace(self._memory, last_change=decision.inputs.now)
+            raise
         written = time.monotonic()
         self._own_write = (view.replicas, decision.desired, written)
         metrics.DECISION_SECONDS.observe(written - started)
@@ -268,7 +277,10 @@ class ScalerLoop:
         text = f"there is no Deployment {self.spec.target.name} in namespace {self.namespace}"
         condition = Condition(api.CONDITION_ACTIVE, False, api.REASON_TARGET_MISSING, text)
         status = {key: value for key, value in self._status.items() if key != "conditions"}
-        await self._write_status(status, [condition])
+        spares, more = self._spares.describe()
+        if spares is not None:
+            status["spares"] = spares
+        await self._write_status(status, [condition, *more])
 
     async def _write_status(self, status: dict[str, Any], conditions: list[Condition]) -> None:
         before, self._status = (

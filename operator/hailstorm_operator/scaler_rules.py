@@ -1,7 +1,7 @@
 """From a spec, the windows and a reading to what the decider takes. Pure."""
 
 from hailstorm_operator import api
-from hailstorm_operator.inventory import DeploymentView
+from hailstorm_operator.inventory import NO_DEPLOYMENT, DeploymentView
 from hailstorm_operator.scaling import Decision, pods_for
 from hailstorm_operator.scaling_inputs import Demand, Rules
 from hailstorm_operator.signals import Reading
@@ -63,4 +63,18 @@ def round_of(decision: Decision, view: DeploymentView, *, is_judged: bool) -> Ro
         is_panicking=decision.memory.panicking,
         is_conflicted=bool(decision.inputs.capacity.conflict),
         is_judged=is_judged,
+    )
+
+
+def round_without_target(now: float) -> Round:
+    """What it means for the spares that the target is gone: they stand in for nobody."""
+    return Round(
+        now=now,
+        view=NO_DEPLOYMENT,
+        wanted=None,
+        desired=0,
+        is_signal_whole=False,
+        is_panicking=False,
+        is_conflicted=False,
+        is_judged=False,
     )

@@ -147,6 +147,9 @@ def _signal(reading: Reading) -> Condition:
     if reading.state == "partial":
         text = f"no answer from {missing}; nothing shrinks meanwhile"
         return Condition(kind, False, api.REASON_SOURCES_MISSING, text)
+    if reading.problem:
+        text = f"nobody knows whom to ask: {reading.problem}; replicas stay as they are"
+        return Condition(kind, False, api.REASON_SIGNAL_STALE, text)
     if reading.missing:
         text = f"no answer from {missing}; replicas stay as they are"
         return Condition(kind, False, api.REASON_SIGNAL_STALE, text)

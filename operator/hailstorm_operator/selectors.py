@@ -12,14 +12,14 @@ Labels = Mapping[str, str]
 Json = Mapping[str, Any]
 
 
-def selects(selector: Json, labels: Labels) -> bool:
+def selects(selector: Json | None, labels: Labels) -> bool:
     """
-    Whether a LabelSelector matches; an empty one matches everything.
+    Whether a LabelSelector matches; an empty one matches everything, an absent one nothing.
 
     An operator that is not known counts as a match, since every caller asks in
     order to keep pods out of something.
     """
-    if not matches(selector.get("matchLabels") or {}, labels):
+    if selector is None or not matches(selector.get("matchLabels") or {}, labels):
         return False
     return all(_holds(one, labels) for one in selector.get("matchExpressions") or [])
 

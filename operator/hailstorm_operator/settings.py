@@ -10,6 +10,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 PREFIX: Final = "HAILSTORM_OPERATOR_"
+# Between a leader's last write and the next one's first lies one beat, in which a request
+# that is under way (cluster.REQUEST_TIMEOUT_SECONDS, 5) has to end.
+LEAST_HEARTBEAT_SECONDS: Final = 6
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -43,7 +46,7 @@ class Settings:
     """Where the recorder answers; empty: records say nothing of traffic."""
 
     heartbeat_seconds: int = 15
-    """How often the Lease is stamped; four missed ones fail the liveness probe."""
+    """How often the Lease is stamped, 6 or more; four missed ones fail the liveness probe."""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -51,7 +54,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     settings = Settings(**parse_variables(environment, PREFIX, Settings))
     if settings.log_level not in LOG_LEVELS:
         raise SettingsError(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
-    for name, least in (("history_limit", 2), ("poll_milliseconds", 100), ("heartbeat_seconds", 1)):
+    for name, least in (
+        ("history_limit", 2),
+        ("poll_milliseconds", 100),
+        ("heartbeat_seconds", LEAST_HEARTBEAT_SECONDS),
+    ):
         if getattr(settings, name) < least:
             raise SettingsError(f"{PREFIX}{name.upper()} must be {least} or more")
     return settings

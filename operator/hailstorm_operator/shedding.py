@@ -29,6 +29,8 @@ class Shedding:
     def __init__(self, window_seconds: float) -> None:
         self._window = window_seconds
         self._counters: dict[str, EdgeStats] = {}
+        # When each Envoy said what its counters hold.
+        self._heard: dict[str, float] = {}
         # (time, refused, answered) since the entry before.
         self._steps: deque[tuple[float, float, float]] = deque()
         self._since: float | None = None
@@ -48,9 +50,16 @@ class Shedding:
             before = self._counters.get(name)
             if before is None:
                 continue
-            shed += _grown(before.shed, now.shed)
+            # After a silence only what falls into the window: the rest is no demand of now,
+            # and all at once it would look like a step.
+            silence = at - self._heard[name]
+            share = min(1.0, self._window / silence) if silence > 0 else 1.0
+            shed += share * _grown(before.shed, now.shed)
             if before.completed is not None and now.completed is not None:
-                answered += _grown(before.completed, now.completed)
+                answered += share * _grown(before.completed, now.completed)
+        # The same answer once more, while it is young, is no news.
+        heard = {name for name, now in stats.items() if self._counters.get(name) is not now}
+        self._heard |= dict.fromkeys(heard, at)
         # Of an Envoy that is silent for a moment the last counters stay.
         self._counters |= stats
         self._in_flight = sum(one.active for one in stats.values())
@@ -70,7 +79,7 @@ class Shedding:
     def forget(self, names: set[str]) -> None:
         """Drop Envoys that are gone: a successor may get their address."""
         for name in names & self._counters.keys():
-            del self._counters[name]
+            del self._counters[name], self._heard[name]
 
     def per_second(self) -> float:
         """Refused calls a second over the fast window."""

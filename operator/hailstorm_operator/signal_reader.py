@@ -13,7 +13,7 @@ from typing import Protocol
 import aiohttp
 
 from hailstorm_operator import api
-from hailstorm_operator.cluster import Cluster
+from hailstorm_operator.cluster import Cluster, ClusterError
 from hailstorm_operator.inventory import Inventory, Json
 from hailstorm_operator.pod_loads import read_pod_loads
 from hailstorm_operator.shedding import Shedding
@@ -36,11 +36,15 @@ class SourcePod(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether it has to answer."""
+        """Whether it is called."""
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is on its way out."""
 
 
 class SignalReader:
-    """Asks once a poll. Methods raise ClusterError."""
+    """Asks once a poll. `resync` and `pod_loads` raise ClusterError."""
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class SignalReader:
         self._reader = SourceReader(session, question_of(spec.signal))
         self._shedding = Shedding(spec.behavior.fast_window_seconds)
         self._known: set[str] = set()
+        self._problem = ""
 
     async def ask(self) -> list[SourcePod]:
         """Ask every source, and wait a moment; `read` then gives what has come."""
@@ -72,7 +77,7 @@ class SignalReader:
     def read(self, pods: list[SourcePod], now: float) -> Reading:
         """The signal as of now (epoch seconds)."""
         names = {pod.address: pod.name for pod in pods}
-        sources = [Source(pod.address, optional=not pod.ready) for pod in pods]
+        sources = [Source(pod.address, optional=self._may_be_silent(pod)) for pod in pods]
         reading = combine(sources, self._reader.samples, now)
         stats = {
             address: sample.stats
@@ -91,6 +96,7 @@ class SignalReader:
             shed_per_second=self._shedding.per_second(),
             service_seconds=self._shedding.service_seconds(),
             kind="edge" if isinstance(self._signal, EdgeSignal) else "pods",
+            problem=self._problem,
         )
 
     async def resync(self, deployment: Json | None) -> None:
@@ -126,6 +132,11 @@ class SignalReader:
         """Take back the questions that are open."""
         await self._reader.close()
 
+    def _may_be_silent(self, pod: SourcePod) -> bool:
+        # Not being ready is no excuse: under too much load a pod fails its probe first
+        # and answers nobody then. One that has never answered is still starting.
+        return pod.leaving or (not pod.ready and pod.address not in self._reader.samples)
+
     async def _pods(self) -> list[SourcePod]:
         signal = self._signal
         if not isinstance(signal, EdgeSignal):
@@ -137,7 +148,12 @@ class SignalReader:
             ]
         place = signal.namespace or self._namespace
         pods = self._inventory.edge_pods(place, signal.service)
+        self._problem = ""
         if pods is None:
-            await self.resync(None)
+            try:
+                await self.resync(None)
+            except ClusterError as error:
+                # No signal, which is not the end of the tick: bounds and spares need none.
+                self._problem = str(error)[:300]
             pods = self._inventory.edge_pods(place, signal.service) or []
         return list(pods)

@@ -32,7 +32,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Source:
-    """One Envoy or pod. An optional one (not ready, or leaving) may be silent and is not missed."""
+    """One Envoy or pod. An optional one (it leaves, or is not up yet) may be silent."""
 
     name: str
     optional: bool = False
@@ -49,6 +49,7 @@ class Reading:
         shed_per_second: calls refused for want of capacity.
         service_seconds: how long a call takes; 0 when that is not known.
         age_seconds: of the oldest answer that counts.
+        problem: why it is not known which sources there are; "" where it is.
     """
 
     in_flight: float | None
@@ -59,6 +60,7 @@ class Reading:
     service_seconds: float = 0.0
     kind: SignalKind = "edge"
     age_seconds: float = 0.0
+    problem: str = ""
 
     @property
     def shed_in_flight(self) -> float:
@@ -67,18 +69,23 @@ class Reading:
 
 
 def combine(sources: Iterable[Source], samples: Mapping[str, Sample], now: float) -> Reading:
-    """Sum what the sources last said. No source, or none that answers, is stale."""
+    """
+    Sum what the sources last said. None that has to answer, or none that does, is stale:
+    the zero of the last one that leaves is no sign that nobody calls.
+    """
     answered: dict[str, float] = {}
     missing: list[str] = []
     age = 0.0
+    is_told = False
     for source in sources:
         sample = samples.get(source.name)
         if sample is not None and now - sample.at <= MAX_AGE_SECONDS:
             answered[source.name] = sample.value
             age = max(age, now - sample.at)
+            is_told = is_told or not source.optional
         elif not source.optional:
             missing.append(source.name)
-    if not answered:
+    if not is_told:
         return Reading(None, "stale", answered, tuple(missing))
     total = sum(answered.values())
     if missing:

@@ -19,7 +19,12 @@ from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.holds import held_by, merge_patch
 from hailstorm_operator.inventory import view_deployment
 from hailstorm_operator.selectors import selects
-from hailstorm_operator.spare_service import ServiceProblem, counting_budgets, find_service
+from hailstorm_operator.spare_service import (
+    ServiceProblem,
+    counting_budgets,
+    find_service,
+    services_of,
+)
 from hailstorm_operator.spare_template import (
     is_owned_by,
     spare_deployment,
@@ -72,7 +77,8 @@ class SparePool:
         Look, and bring the Deployment in step. Repeatable. Raises ClusterError.
 
         `is_free` says that no spare serves and nobody judges the target: only then
-        are spares rolled or made fewer. `is_stopped`: there should be none.
+        are spares rolled or made fewer. `is_stopped`: there should be none,
+        as there should without a target.
         """
         count = 0 if is_stopped else self._spec.count
         found = await self._find()
@@ -89,7 +95,13 @@ class SparePool:
             if found is not None and is_free:
                 await self._patch(found, {}, 0)
             return
-        target = await self._cluster.get_deployment(self._namespace, self._target)
+        try:
+            target = await self._cluster.get_deployment(self._namespace, self._target)
+        except NotFoundError:
+            # Nothing to be a copy of. Those in service are labelled out by what is known.
+            if found is not None:
+                await self._patch(found, {}, 0)
+            return
         try:
             template, facts = await self._plan(target, found)
         except ServiceProblem as problem:
@@ -123,10 +135,14 @@ class SparePool:
         services = await self._cluster.list_services(self._namespace)
         service = find_service(services, labels, self._spec.service)
         budgets = await self._cluster.list_budgets(self._namespace)
-        selectors = [{"matchLabels": dict(service.selector)}] + [
+        selectors = [
+            # Not of the one they serve behind alone: idle, they are behind none.
+            {"matchLabels": dict(one.selector)}
+            for one in services_of(services, labels)
+        ] + [
             one["spec"]["selector"]
             for one in budgets
-            if selects(one["spec"].get("selector") or {}, labels)
+            if selects(one["spec"].get("selector"), labels)
         ]
         template = spare_template(target, selectors)
         idle = template["metadata"]["labels"]

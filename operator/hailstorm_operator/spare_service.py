@@ -39,13 +39,10 @@ def find_service(services: Iterable[Json], labels: Mapping[str, str], name: str)
 
     `name` is "" where the spec names none.
     """
-    views = [
-        ServiceView(one["metadata"]["name"], dict(one["spec"].get("selector") or {}))
-        for one in services
-    ]
+    services = list(services)
+    found = services_of(services, labels)
     if name:
-        return _named(views, labels, name)
-    found = [one for one in views if one.selector and matches(one.selector, labels)]
+        return _named(services, found, name)
     names = ", ".join(sorted(one.name for one in found))
     if not found:
         raise ServiceProblem(
@@ -61,26 +58,32 @@ def find_service(services: Iterable[Json], labels: Mapping[str, str], name: str)
     return found[0]
 
 
+def services_of(services: Iterable[Json], labels: Mapping[str, str]) -> Sequence[ServiceView]:
+    """Every Service that selects pods with these labels; one without a selector selects none."""
+    views = [
+        ServiceView(one["metadata"]["name"], dict(one["spec"].get("selector") or {}))
+        for one in services
+    ]
+    return [one for one in views if one.selector and matches(one.selector, labels)]
+
+
 def counting_budgets(budgets: Iterable[Json], labels: Mapping[str, str]) -> Sequence[str]:
     """Names of the PodDisruptionBudgets that select pods with these labels."""
     return sorted(
-        one["metadata"]["name"]
-        for one in budgets
-        if selects(one["spec"].get("selector") or {}, labels)
+        one["metadata"]["name"] for one in budgets if selects(one["spec"].get("selector"), labels)
     )
 
 
-def _named(views: Iterable[ServiceView], labels: Mapping[str, str], name: str) -> ServiceView:
-    for one in views:
-        if one.name != name:
-            continue
-        if not one.selector or not matches(one.selector, labels):
-            raise ServiceProblem(
-                api.REASON_NO_SERVICE,
-                f"Service {name} does not select the target's pods; name one that does in "
-                "spec.spares.service",
-            )
-        return one
+def _named(services: Iterable[Json], found: Iterable[ServiceView], name: str) -> ServiceView:
+    for one in found:
+        if one.name == name:
+            return one
+    if any(one["metadata"]["name"] == name for one in services):
+        raise ServiceProblem(
+            api.REASON_NO_SERVICE,
+            f"Service {name} does not select the target's pods; name one that does in "
+            "spec.spares.service",
+        )
     raise ServiceProblem(
         api.REASON_NO_SERVICE,
         f"there is no Service {name}; name one that selects the target's pods in "

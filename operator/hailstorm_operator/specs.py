@@ -81,7 +81,7 @@ class ConnectionBudget:
 
     @property
     def for_replicas(self) -> int:
-        """Connections that the replicas may hold together."""
+        """Connections that the replicas and spares may hold together."""
         return self.max - self.reserved
 
 
@@ -152,6 +152,7 @@ def parse_scaler_spec(spec: Mapping[str, Any]) -> ScalerSpec:
             f"{high} is below minReplicas {low}",
             f"Write {low} or more, or lower minReplicas",
         )
+    spares = _spares(spec.get("spares") or {})
     return ScalerSpec(
         target=TargetRef(text(target, "spec.targetRef", "name")),
         min_replicas=low,
@@ -160,8 +161,8 @@ def parse_scaler_spec(spec: Mapping[str, Any]) -> ScalerSpec:
         target_in_flight=number(spec, "spec", "targetInFlight", 0.1, 100_000, None),
         utilisation=number(spec, "spec", "utilisation", 0.1, 1, DEFAULT_UTILISATION),
         behavior=_behavior(spec.get("behavior") or {}),
-        connection_budget=_connection_budget(spec, low),
-        spares=_spares(spec.get("spares") or {}),
+        connection_budget=_connection_budget(spec, low, spares.count),
+        spares=spares,
     )
 
 
@@ -217,7 +218,9 @@ def _spares(spares: Mapping[str, Any]) -> SparesSpec:
     return SparesSpec(whole(spares, "spec.spares", "count", 0, 0), str(service))
 
 
-def _connection_budget(spec: Mapping[str, Any], min_replicas: int) -> ConnectionBudget | None:
+def _connection_budget(
+    spec: Mapping[str, Any], min_replicas: int, spares: int
+) -> ConnectionBudget | None:
     if spec.get("connectionBudget") is None:
         return None
     path = "spec.connectionBudget"
@@ -227,13 +230,15 @@ def _connection_budget(spec: Mapping[str, Any], min_replicas: int) -> Connection
         max=whole(block, path, "max", 1, None),
         reserved=whole(block, path, "reserved", 0, 0),
     )
-    needed = min_replicas * budget.connections_per_pod
+    # A spare holds its connections while it waits, too.
+    needed = (min_replicas + spares) * budget.connections_per_pod
     if needed > budget.for_replicas:
         raise SpecError(
             path,
-            f"minReplicas {min_replicas} holds {needed} connections, and max less reserved "
-            f"is {budget.for_replicas}",
-            "Raise max, or lower minReplicas, connectionsPerPod or reserved",
+            f"minReplicas {min_replicas} and spares.count {spares} hold {needed} connections, "
+            f"and max less reserved is {budget.for_replicas}",
+            f"Write max: {needed + budget.reserved} or more, or lower minReplicas, spares.count, "
+            "connectionsPerPod or reserved",
         )
     return budget
 

@@ -129,6 +129,9 @@ class WarmSpares:
             await self._move(decision.enter, "service", decision.why, {})
         elif decision.leave:
             await self._let_go(decision)
+        else:
+            # What was refused is not asked for any more.
+            self._refusal = ""
 
     async def close(self) -> None:
         """End what runs beside the turns. Spares stay as they are."""
@@ -214,8 +217,10 @@ class WarmSpares:
             logger.warning("spares %s/%s: %s", *self._key, error)
             self._error = refused(error)
             self._look_at = time.monotonic() + RETRY_SECONDS
-        except Exception:
+        except Exception as error:
             logger.exception("spares %s/%s", *self._key)
+            # A defect of ours; without a word the spares would just not be there.
+            self._error = (api.REASON_SPARES_UNKNOWN, f"{type(error).__name__}: {error}"[:300])
             self._look_at = time.monotonic() + RETRY_SECONDS
 
     async def _let_go(self, decision: SpareDecision) -> None:

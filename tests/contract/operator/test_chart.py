@@ -150,6 +150,19 @@ def test_recorder_is_reached_by_edges_and_reaches_nothing_else() -> None:
     assert not operator["matchLabels"].items() <= labels["labels"].items()
 
 
+def signal_ports(*arguments: str) -> list[int]:
+    """Ports of other namespaces' pods that the operator may call."""
+    policy = pick(render(*arguments), "NetworkPolicy", "hailstorm-operator")["spec"]
+    (rule,) = [one for one in policy["egress"] if one.get("to") == [{"namespaceSelector": {}}]]
+    return [one["port"] for one in rule["ports"]]
+
+
+def test_operator_may_ask_wherever_a_signal_is_read() -> None:
+    """It once reached the edge's port only, whatever signal.pods.port said."""
+    assert signal_ports() == [specs.DEFAULT_EDGE_PORT]
+    assert signal_ports("--set", "networkPolicy.signalPorts={8080}") == [9902, 8080]
+
+
 @pytest.mark.parametrize("name", ["hailstorm-operator", "hailstorm-recorder"])
 def test_each_is_alone_and_restricted(name: str) -> None:
     objects = render()
@@ -213,6 +226,14 @@ def test_crd_defaults_are_the_codes() -> None:
     assert pods["path"]["default"] == specs.DEFAULT_METRICS_PATH
     window = behavior["scaleDown"]["properties"]["windowSeconds"]
     assert f"{specs.DEFAULT_SCALE_DOWN_WINDOW_SECONDS:g} by default" in window["description"]
+
+
+def test_connection_budget_of_the_crd_counts_the_spares_as_the_code_does() -> None:
+    (version,) = crd(api.SCALER_PLURAL)["spec"]["versions"]
+    rules = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"]
+    (budget,) = [one for one in rules if one["fieldPath"] == ".connectionBudget"]
+    assert "self.minReplicas + (has(self.spares)" in budget["rule"]
+    assert "spares.count" in budget["message"]
 
 
 def test_crd_declares_all_that_a_scaler_says() -> None:
@@ -436,6 +457,8 @@ def test_crds_can_be_left_to_somebody_else() -> None:
         "recorder.historyLimits=5",
         "recorder.historyLimit=1",
         "log.level=loud",
+        # A fence shorter than a request is none.
+        "heartbeatSeconds=5",
         "replicas=2",
     ],
 )

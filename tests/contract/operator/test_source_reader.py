@@ -10,9 +10,11 @@ import pytest
 from aiohttp import web
 
 from eventually import eventually
+from hailstorm_operator.cluster import ClusterError
 from hailstorm_operator.edge_stats import EdgeStats, stats_filter
 from hailstorm_operator.inventory import EdgePod, Inventory
 from hailstorm_operator.signal_reader import SignalReader
+from hailstorm_operator.signals import MAX_AGE_SECONDS
 from hailstorm_operator.sources import (
     TIMEOUT_SECONDS,
     SourceReader,
@@ -200,6 +202,36 @@ async def test_scaler_reads_the_pods_of_its_target_and_names_who_is_silent(
     assert reading.missing[0].startswith("app-h1-2 (")
 
 
+async def test_pod_that_falls_silent_with_its_readiness_is_missed(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    """Overloaded, a pod fails its probe and answers nobody; it once counted as idle then."""
+    answers = iter(["calls 4\n"])
+
+    async def answer(_: web.Request) -> web.Response:
+        text = next(answers, None)
+        return web.Response(status=503) if text is None else web.Response(text=text)
+
+    signal = {"pods": {"metric": "calls", "port": await serve(answer)}}
+    inventory = Inventory()
+    reader = SignalReader(
+        "place", parse_scaler_spec({**SPEC, "signal": signal}), NO_CLUSTER, inventory, session
+    )
+    busy = target_pod("app-h1-1", "127.0.0.1")
+    inventory.show_pod(busy)
+    # Nobody listens there: it has never answered, and may yet start.
+    inventory.show_pod(target_pod("app-h1-2", "127.0.0.2", ready=False))
+    await reader.ask()
+    inventory.show_pod(target_pod("app-h1-1", "127.0.0.1", ready=False))
+    pods, later = await reader.ask(), time.time() + MAX_AGE_SECONDS + 1
+    (missing,) = reader.read(pods, later).missing
+    assert missing.startswith("app-h1-1 (")
+    busy["metadata"]["deletionTimestamp"] = "2026-11-27T00:00:00Z"
+    inventory.show_pod(busy)
+    assert reader.read(await reader.ask(), later).missing == ()
+    await reader.close()
+
+
 async def test_scaler_adds_what_the_edge_refused(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
@@ -241,3 +273,22 @@ async def test_silent_edge_names_the_envoy(
     await reader.close()
     assert (reading.state, reading.in_flight) == ("stale", None)
     assert reading.missing[0].startswith("edge-0 (")
+
+
+async def test_sources_that_cannot_be_listed_are_no_signal_and_it_is_said(
+    session: aiohttp.ClientSession,
+) -> None:
+    class Forbidding:
+        async def list_endpoint_slices(self, *_: str) -> None:
+            raise ClusterError("endpointslices is forbidden", 403)
+
+    cluster: Any = Forbidding()
+    inventory = Inventory()
+    signal = {"edge": {"cluster": "app", "service": "edge", "port": 1}}
+    spec = parse_scaler_spec({**SPEC, "signal": signal})
+    reader = SignalReader("place", spec, cluster, inventory, session)
+    reading = reader.read(await reader.ask(), time.time())
+    assert (reading.state, reading.problem) == ("stale", "endpointslices is forbidden")
+    inventory.slices[("place", "edge")] = {}
+    assert reader.read(await reader.ask(), time.time()).problem == ""
+    await reader.close()

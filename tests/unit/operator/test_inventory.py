@@ -64,7 +64,16 @@ def test_absent_readiness_stands_for_ready() -> None:
     found = view_endpoints(
         slice_of("s", {"addresses": ["1"]}, {"addresses": ["2"], "conditions": {"ready": False}})
     )
-    assert [(pod.address, pod.ready) for pod in found] == [("1", True), ("2", False)]
+    assert [(pod.address, pod.ready, pod.leaving) for pod in found] == [
+        ("1", True, False),
+        ("2", False, False),
+    ]
+
+
+def test_endpoint_that_terminates_is_leaving() -> None:
+    drains = {"ready": False, "serving": True, "terminating": True}
+    (found,) = view_endpoints(slice_of("s", {"addresses": ["1"], "conditions": drains}))
+    assert (found.ready, found.leaving) == (False, True)
 
 
 def test_address_in_two_slices_is_asked_once() -> None:
@@ -128,17 +137,35 @@ def test_older_scaler_keeps_the_target_and_the_younger_keeps_off() -> None:
 
 def test_target_is_judged_while_its_policy_remembers_a_rollout() -> None:
     inventory = Inventory()
-    body = {
+    body: dict[str, Any] = {
         "metadata": {"namespace": "place", "name": "careful"},
         "spec": {"targetRef": {"name": "app"}},
-        "status": {"memory": {"rollout": {"stage": "Watching"}}},
+        "status": {
+            "memory": {"rollout": {"stage": "Watching"}},
+            "conditions": [{"type": "Active", "status": "True"}],
+        },
     }
     inventory.show_policy(body)
     assert inventory.is_judged("place", "app")
     assert not inventory.is_judged("place", "other")
     assert not inventory.is_judged("elsewhere", "app")
-    inventory.show_policy({**body, "status": {"memory": {"rollout": None}}})
+    inventory.show_policy({**body, "status": {**body["status"], "memory": {"rollout": None}}})
     assert not inventory.is_judged("place", "app")
     inventory.show_policy(body)
     inventory.show_policy(body, deleted=True)
+    assert not inventory.is_judged("place", "app")
+
+
+@pytest.mark.parametrize("conditions", [[], [{"type": "Active", "status": "False"}]])
+def test_policy_that_was_refused_in_the_middle_of_a_rollout_judges_nothing(
+    conditions: list[dict[str, Any]],
+) -> None:
+    inventory = Inventory()
+    memory = {"rollout": {"stage": "Watching"}}
+    body = {
+        "metadata": {"namespace": "place", "name": "careful"},
+        "spec": {"targetRef": {"name": "app"}},
+        "status": {"memory": memory, "conditions": conditions},
+    }
+    inventory.show_policy(body)
     assert not inventory.is_judged("place", "app")

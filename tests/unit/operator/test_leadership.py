@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from hailstorm_operator.cluster import (
     Cluster,
@@ -64,7 +65,8 @@ class Server:
         self, namespace: str, name: str, spec: dict[str, Any], version: str
     ) -> None:
         self._ask()
-        assert self.lease is not None
+        if self.lease is None:
+            raise NotFoundError(name, 404)
         if str(self.lease["version"]) != version:
             raise ConflictError(name, 409)
         self.lease["spec"] |= spec
@@ -225,6 +227,54 @@ async def test_failed_renewal_is_repeated_soon_and_not_a_beat_later(
     await first.renew_at_last()
     assert server.now < 1000 + HOLD
     assert first.may_write()
+
+
+@pytest.mark.parametrize("when", ["before it is read", "between reading and writing"])
+async def test_leader_whose_lease_was_deleted_ends_and_its_successor_makes_it_anew(
+    server: Server, when: str
+) -> None:
+    """A deleted Lease once left the only operator asking for it for ever, and writing nothing."""
+    first = server.candidate(FIRST)
+    await first.acquire()
+
+    def delete() -> None:
+        server.lease = None
+
+    if when == "before it is read":
+        delete()
+    else:
+        server.meddle = delete
+    with pytest.raises(LostError, match="deleted"):
+        await first.renew_at_last()
+    # It ends; whatever it still has under way writes nothing and makes no Lease.
+    await first.release()
+    assert (first.may_write(), server.lease) == (False, None)
+    again = server.candidate(FIRST)
+    await again.acquire()
+    assert again.may_write()
+
+
+async def test_fenced_leader_does_not_count_as_leading(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leading() -> float | None:
+        return REGISTRY.get_sample_value("hailstorm_operator_leading")
+
+    first = server.candidate(FIRST)
+    await first.acquire()
+    assert leading() == 1
+    server.away = True
+    seen = []
+
+    async def nap(seconds: float) -> None:
+        seen.append((leading(), first.may_write()))
+        server.now += HOLD
+        server.away = len(seen) < 2
+
+    monkeypatch.setattr("hailstorm_operator.leadership.asyncio.sleep", nap)
+    await first.renew_at_last()
+    assert seen == [(1, True), (0, False)]
+    assert leading() == 1
 
 
 async def test_leader_that_was_overtaken_never_writes_again(server: Server) -> None:

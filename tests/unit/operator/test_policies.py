@@ -86,6 +86,27 @@ async def test_hold_of_a_policy_that_is_gone_is_lifted(place: Place) -> None:
     assert not place.world.paused
 
 
+async def test_resync_finds_out_what_is_judged_and_that_a_policy_is_gone(place: Place) -> None:
+    """Both its events were missed: the target would have been judged for ever."""
+
+    async def missing(namespace: str, name: str) -> None:
+        raise NotFoundError(name, 404)
+
+    # One without a gate, which would write a status of its own.
+    await place.policies.show_policy(place.body(alpha=7))
+    await eventually(lambda: place.condition()[0] == api.REASON_SPEC_INVALID, 2)
+    status = {
+        "memory": {"rollout": {"stage": "Watching"}},
+        "conditions": [{"type": "Active", "status": "True"}],
+    }
+    place.world.policy = {**place.body(alpha=7), "status": status}
+    await place.policies.resync()
+    assert place.inventory.is_judged("place", "app")
+    place.world.get_policy = missing
+    await place.policies.resync()
+    assert not place.inventory.is_judged("place", "app")
+
+
 async def test_hold_whose_policy_only_the_watch_has_not_shown_yet_stays(place: Place) -> None:
     place.hold()
     await place.policies.resync()

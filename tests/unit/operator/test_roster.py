@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hailstorm_operator import roster
-from hailstorm_operator.cluster import NotFoundError
+from hailstorm_operator.cluster import ClusterError, NotFoundError
 from hailstorm_operator.inventory import Inventory
 from hailstorm_operator.roster import Roster
 
@@ -95,3 +95,32 @@ async def test_object_that_is_gone_ends_its_loop(made: Roster) -> None:
     await made.resync()
     await settle()
     assert (Loop.running, made._loops) == (0, {})
+
+
+async def test_scaler_that_cannot_be_resynced_does_not_keep_the_others_from_it(
+    made: Roster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resynced = []
+
+    class Refused(Loop):
+        async def resync(self) -> None:
+            resynced.append(self.body["metadata"]["name"])
+            if len(resynced) == 1:
+                raise ClusterError("endpointslices is forbidden", 403)
+
+    class Kept:
+        async def get_scaler(self, _: str, name: str) -> dict[str, Any]:
+            return named(name)
+
+    def named(name: str) -> dict[str, Any]:
+        one = body(1)
+        one["metadata"]["name"] = name
+        return one
+
+    cluster: Any = Kept()
+    made._cluster = cluster
+    monkeypatch.setattr(roster, "ScalerLoop", Refused)
+    for name in ("first", "second"):
+        await made.show_scaler(named(name))
+    await made.resync()
+    assert resynced == ["first", "second"]

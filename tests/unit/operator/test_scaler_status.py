@@ -94,6 +94,7 @@ def test_moving_figure_waits_and_a_fact_does_not() -> None:
         (Reading(9.0, "partial", {"edge-0": 9.0}, ("edge-1",)), "SomeSourcesMissing"),
         (Reading(None, "stale", {}, ("edge-0",)), "NoSourceAnswers"),
         (Reading(None, "stale", {}, ()), "ServiceHasNoEndpoints"),
+        (Reading(None, "stale", {}, (), problem="403 forbidden"), "NoSourceAnswers"),
         (Reading(None, "stale", {}, (), kind="pods"), "TargetHasNoReadyPods"),
     ],
 )
@@ -101,6 +102,7 @@ def test_signal_condition_names_the_state(reading: Reading, reason: str) -> None
     condition = conditions(decide(), reading)["SignalFresh"]
     assert (condition.status, condition.reason) == (reading.state == "fresh", reason)
     assert all(name in condition.message for name in reading.missing)
+    assert reading.problem in condition.message
 
 
 def test_conflict_takes_the_scaler_out_of_action() -> None:

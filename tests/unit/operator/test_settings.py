@@ -2,7 +2,14 @@
 
 import pytest
 
-from hailstorm_operator.settings import Settings, SettingsError, read_settings
+from hailstorm_operator.cluster import REQUEST_TIMEOUT_SECONDS
+from hailstorm_operator.leadership import BEATS_TO_HOLD, BEATS_TO_LAPSE
+from hailstorm_operator.settings import (
+    LEAST_HEARTBEAT_SECONDS,
+    Settings,
+    SettingsError,
+    read_settings,
+)
 
 
 def test_defaults_hold_without_variables() -> None:
@@ -24,8 +31,15 @@ def test_values_are_parsed_by_their_kind() -> None:
         ("HISTORY_LIMIT", "1"),
         ("LOG_LEVEL", "loud"),
         ("POLL_MILLISECONDS", "10"),
+        ("HEARTBEAT_SECONDS", "5"),
     ],
 )
 def test_mistake_names_the_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"HAILSTORM_OPERATOR_{name}"):
         read_settings({f"HAILSTORM_OPERATOR_{name}": value})
+
+
+def test_shortest_heartbeat_outlasts_a_request() -> None:
+    """Else a write of the former leader can arrive after the next one's first."""
+    fence = LEAST_HEARTBEAT_SECONDS * (BEATS_TO_LAPSE - BEATS_TO_HOLD)
+    assert fence > REQUEST_TIMEOUT_SECONDS

@@ -90,3 +90,16 @@ def test_silent_envoy_brings_its_refusals_when_it_answers_again() -> None:
     shedding.add(1.0, {})
     shedding.add(2.0, {"a": EdgeStats(5.0, 0.0, 8.0)})
     assert shedding.per_second() == 4.0
+
+
+def test_long_silence_does_not_end_in_a_burst_of_refusals() -> None:
+    """40 calls refused in 10 s are four a second, and not twenty in the window of two."""
+    shedding = Shedding(2.0)
+    last = EdgeStats(5.0, 0.0, 0.0)
+    shedding.add(0.0, {"a": last, "b": EdgeStats(5.0, 0.0, 0.0)})
+    # What it said last counts while it is young, and stays as old as it is.
+    shedding.add(1.5, {"a": last, "b": EdgeStats(5.0, 0.0, 0.0)})
+    for at in range(3, 10):
+        shedding.add(at, {"b": EdgeStats(5.0, 0.0, 0.0)})
+    shedding.add(10.0, {"a": EdgeStats(5.0, 0.0, 40.0), "b": EdgeStats(5.0, 0.0, 0.0)})
+    assert shedding.per_second() == pytest.approx(4.0)

@@ -23,6 +23,13 @@ def test_envoy_that_leaves_may_be_silent() -> None:
     assert (reading.in_flight, reading.state) == (3, "fresh")
 
 
+def test_zero_of_the_only_envoy_that_leaves_is_no_signal() -> None:
+    sources = [Source("a"), Source("b", optional=True)]
+    reading = combine(sources, {"b": Sample(0, 10.0)}, 10.5)
+    assert (reading.in_flight, reading.state, reading.missing) == (None, "stale", ("a",))
+    assert combine(sources[1:], {"b": Sample(0, 10.0)}, 10.5).state == "stale"
+
+
 def test_envoy_that_leaves_counts_while_it_answers() -> None:
     sources = [Source("a"), Source("b", optional=True)]
     reading = combine(sources, {"a": Sample(3, 10.0), "b": Sample(5, 10.0)}, 10.5)

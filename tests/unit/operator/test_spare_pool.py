@@ -6,6 +6,7 @@ import pytest
 
 from hailstorm_operator import api
 from hailstorm_operator.spare_pool import SparePool, settled
+from hailstorm_operator.spare_service import services_of
 from hailstorm_operator.specs import SparesSpec
 from unit.operator.spare_place import SCALER, Place
 
@@ -154,3 +155,37 @@ async def test_budget_that_counts_spares_is_named(place: Any) -> None:
     pool = pool_of(place)
     await sync(pool)
     assert pool.facts.budgets == ("pdb",)
+
+
+async def test_idle_spares_are_behind_no_service_and_serve_behind_the_named_one(
+    place: Any,
+) -> None:
+    """They once stayed behind every Service but the named one, and were called while idle."""
+    labels = {"app": "app", "team": "shop", "tier": "web"}
+    place.deployments["app"]["spec"]["template"]["metadata"]["labels"] = labels
+    place.services = [
+        {"metadata": {"name": name}, "spec": {"selector": selector}}
+        for name, selector in (
+            ("app", {"app": "app"}),
+            ("all", {"team": "shop"}),
+            ("web", {"tier": "web", "team": "shop"}),
+            # Its endpoints are somebody's own writing.
+            ("none", None),
+        )
+    ]
+    pool = pool_of(place, service="app")
+    await sync(pool)
+    idle = spares(place)["spec"]["template"]["metadata"]["labels"]
+    assert services_of(place.services, idle) == []
+    assert pool.facts.idle == {"app": "app-spare"}
+    serving = services_of(place.services, {**idle, **pool.facts.selector})
+    assert [one.name for one in serving] == ["app"]
+
+
+async def test_budget_without_a_selector_counts_nobody_and_is_no_obstacle(place: Any) -> None:
+    """It once ended every look at the pool, and no spare was ever made."""
+    place.budgets = [{"metadata": {"name": "pdb"}, "spec": {"maxUnavailable": 1}}]
+    pool = pool_of(place)
+    await sync(pool)
+    assert spares(place)["spec"]["replicas"] == 2
+    assert pool.facts.budgets == ()

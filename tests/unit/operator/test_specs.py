@@ -47,6 +47,13 @@ def test_connection_budget_leaves_what_is_reserved_to_others() -> None:
     assert spec.connection_budget.for_replicas == 80
 
 
+def test_connection_budget_has_room_for_the_spares_that_wait_too() -> None:
+    budget = {"connectionsPerPod": 5, "max": 20, "reserved": 5}
+    parse_scaler_spec({**SPEC, "connectionBudget": budget, "spares": {"count": 1}})
+    with pytest.raises(SpecError, match=r"spares.count 2 hold 20 .* is 15.*max: 25 or more"):
+        parse_scaler_spec({**SPEC, "connectionBudget": budget, "spares": {"count": 2}})
+
+
 @pytest.mark.parametrize(
     ("path", "value", "field"),
     [

@@ -157,6 +157,17 @@ async def test_refused_label_is_said_and_tried_again_later(
     assert desk.told()[1] == api.REASON_SPARES_SERVING
 
 
+async def test_refused_label_that_is_no_longer_asked_for_is_forgotten(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.open()
+    desk.place.refuses = {"patch pod"}
+    await desk.turn(wanted=4)
+    monkeypatch.setattr(desk.spares, "_move_at", 0.0)
+    await desk.turn(wanted=3)
+    assert desk.told()[1] == api.REASON_SPARES_READY
+
+
 async def test_spare_that_is_gone_is_no_refusal(desk: Desk) -> None:
     await desk.open()
     del desk.place.pods["app-spare-0"]
@@ -263,3 +274,11 @@ async def test_closing_ends_what_runs_beside(desk: Desk) -> None:
     assert looking is not None
     await eventually(lambda: looking.done(), 2)
     assert warm_spares.LOOK_SECONDS > 0
+
+
+async def test_defect_in_looking_after_the_pool_is_said(desk: Desk) -> None:
+    desk.place.budgets = [{"metadata": {}, "spec": {"selector": {"matchExpressions": [{}]}}}]
+    await desk.turn()
+    _, (condition,) = desk.spares.describe()
+    assert (condition.status, condition.reason) == (False, api.REASON_SPARES_UNKNOWN)
+    assert "KeyError" in condition.message

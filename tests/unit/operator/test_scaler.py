@@ -1,0 +1,114 @@
+"""One tick of a scaler over an API server that keeps objects and may refuse."""
+
+from typing import Any
+
+import pytest
+
+from hailstorm_operator import api
+from hailstorm_operator.cluster import UnreachableError
+from hailstorm_operator.scaler import ScalerLoop
+from hailstorm_operator.scaling_inputs import Memory
+from hailstorm_operator.signals import Reading
+from hailstorm_operator.specs import parse_scaler_spec
+from unit.operator.spare_place import SCALER, Place
+
+SPEC: dict[str, Any] = {
+    "targetRef": {"name": "app"},
+    "minReplicas": 1,
+    "maxReplicas": 9,
+    "signal": {"edge": {"cluster": "app", "service": "edge"}},
+    "targetInFlight": 10,
+    "behavior": {"scaleDown": {"victim": "Kubernetes"}},
+}
+NO_SESSION: Any = None
+
+
+class Server(Place):
+    """Its count of replicas is written as well, and the answer may get lost on the way."""
+
+    def __init__(self) -> None:
+        super().__init__(replicas=8)
+        self.loses_answers = False
+        self.status: dict[str, Any] = {}
+
+    async def set_replicas(self, namespace: str, name: str, replicas: int) -> None:
+        self.calls.append(f"replicas {replicas}")
+        target = self.deployments[name]
+        target["spec"]["replicas"] = replicas
+        target["metadata"]["managedFields"] = [
+            {"manager": api.FIELD_MANAGER, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+        ]
+        self.put(target)
+        if self.loses_answers:
+            raise UnreachableError("no answer in time")
+
+    async def set_scaler_status(self, namespace: str, name: str, status: dict[str, Any]) -> None:
+        self.status = status
+
+    async def post_event(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+class Signal:
+    """A signal that says the same, always."""
+
+    def __init__(self, in_flight: float) -> None:
+        self._in_flight = in_flight
+
+    async def ask(self) -> list[Any]:
+        return []
+
+    def read(self, pods: list[Any], now: float) -> Reading:
+        return Reading(self._in_flight, "fresh", {"edge-0": self._in_flight}, ())
+
+
+def loop_of(server: Any, in_flight: float, **more: Any) -> ScalerLoop:
+    """A loop that has seen a calm demand for long."""
+    spec = parse_scaler_spec({**SPEC, **more})
+    loop = ScalerLoop(SCALER, spec, server, server.inventory, NO_SESSION, 0.5)
+    signal: Any = Signal(in_flight)
+    loop._signal = signal
+    loop._memory = Memory(panicking=False, last_crossing=0.0, last_change=0.0, replicas=8)
+    return loop
+
+
+def written(server: Server) -> list[str]:
+    return [one for one in server.calls if one.startswith("replicas")]
+
+
+async def test_step_down_whose_answer_was_lost_is_not_followed_by_another_at_once() -> None:
+    server = Server()
+    loop = loop_of(server, 0.0)
+    server.loses_answers = True
+    with pytest.raises(UnreachableError):
+        await loop._tick()
+    server.loses_answers = False
+    await loop._tick()
+    assert len(written(server)) == 1, "it was applied, and the next one waits for its window"
+
+
+async def test_spares_of_a_target_that_was_deleted_leave_the_service_and_go() -> None:
+    server = Server()
+    loop = loop_of(server, 100.0, spares={"count": 2})
+
+    async def tick() -> None:
+        await loop._tick()
+        looking = loop._spares._looking
+        assert looking is not None
+        await looking
+
+    await tick()
+    server.settle()
+    await tick()
+    await tick()
+    assert server.labels("app-spare-0")["app"] == "app"
+    del server.deployments["app"]
+    server.inventory.deployments.pop(("place", "app"))
+    await tick()
+    await tick()
+    assert [server.labels(f"app-spare-{number}")["app"] for number in (0, 1)] == ["app-spare"] * 2
+    assert server.deployments["app-spare"]["spec"]["replicas"] == 0
+    assert server.status["spares"]["desired"] == server.status["spares"]["inService"] == 0
+    reasons = {one["type"]: one["reason"] for one in server.status["conditions"]}
+    assert reasons[api.CONDITION_ACTIVE] == api.REASON_TARGET_MISSING
+    assert reasons[api.CONDITION_SPARES] == api.REASON_NO_SPARES
