@@ -73,6 +73,14 @@ class RedisSettings:
         minimum=1,
         maximum=1000,
     )
+    breaker_silence_seconds: float = setting(
+        1.0,
+        doc="Seconds that these failures must span. Starting pods keep Redis off the CPU for some "
+        "tenths of a second; all calls of that moment fail together, which was taken for an outage "
+        "by every pod at once, so that no retry could help.",
+        minimum=0,
+        maximum=60,
+    )
     breaker_open_seconds: float = setting(
         0.2,
         doc="Seconds for which it is not asked; then by one caller, until it answers. As short as "

@@ -146,7 +146,12 @@ class Server:
         self._idle: list[Connection] = []
         self._connections: set[Connection] = set()
         self._slots = asyncio.Semaphore(settings.pool_max)
-        self._breaker = Breaker(clock, settings.breaker_failures, settings.breaker_open_seconds)
+        self._breaker = Breaker(
+            clock,
+            settings.breaker_failures,
+            settings.breaker_open_seconds,
+            settings.breaker_silence_seconds,
+        )
         self._metrics = metrics
         self._is_reachable: bool | None = None
         self._is_closed = False

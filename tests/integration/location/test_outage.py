@@ -93,7 +93,9 @@ async def test_lost_redis_is_unavailable_at_once_and_heals_by_itself(
 
 async def test_hurried_callers_do_not_make_redis_look_away(own_redis: RedisServer) -> None:
     """More of them in a row than the breaker takes; then somebody who has time."""
-    settings = settings_of(own_redis, timeout_seconds=0.5, total_seconds=1.0)
+    settings = settings_of(
+        own_redis, timeout_seconds=0.5, total_seconds=1.0, breaker_silence_seconds=0.0
+    )
     store = Store(settings, SystemClock(), CollectorRegistry())
 
     async def hurried() -> None:

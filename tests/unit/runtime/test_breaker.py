@@ -70,3 +70,24 @@ def test_probe_that_gave_up_leaves_the_place_to_the_next() -> None:
     assert breaker.allows()
     breaker.gave_up()
     assert breaker.allows()
+
+
+def test_calls_that_fail_together_are_one_silence_and_no_outage() -> None:
+    clock = HeldClock()
+    breaker = Breaker(clock, failures=2, open_seconds=0.25, silence_seconds=1.0)
+    for _ in range(40):
+        breaker.failed()
+    clock.time += 0.99
+    breaker.failed()
+    assert breaker.allows()
+    clock.time += 0.01
+    breaker.failed()
+    assert not breaker.allows()
+    # An answer begins the count anew.
+    clock.time += 0.25
+    assert breaker.allows()
+    breaker.answered()
+    clock.time += 5.0
+    breaker.failed()
+    breaker.failed()
+    assert breaker.allows()
