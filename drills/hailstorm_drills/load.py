@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from hailstorm_drills.cluster import Cluster, CommandError
+from hailstorm_drills.pod_spec import UID, beside_the_control_plane, restricted
 
 LOAD_LABEL: Final = "hailstorm.dev/load"
 ROLE_LABEL: Final = "hailstorm.dev/load-role"
 MASTER: Final = "load-master"
 HTTP_PORT: Final = 8089
 LOCUST_PORT: Final = 5557
-# Label and taint of the nodes that Kubernetes itself runs on.
-CONTROL_PLANE_LABEL: Final = "node-role.kubernetes.io/control-plane"
-# The uid that the project's images run as.
-UID: Final = 65532
 # Three times what the default load takes when measured: 0.1 of a core a worker,
 # 0.01 the master, whose work comes in bursts.
 MASTER_CPU: Final = "200m"
@@ -101,69 +98,39 @@ def _pod(spec: LoadSpec, name: str, role: str, arguments: list[str], cpu: str) -
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": _metadata(spec, name, role),
-        "spec": {
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": spec.deadline_seconds + LINGER_SECONDS,
-            "terminationGracePeriodSeconds": 1,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            # Beside the control plane where that is allowed: away from the pods that
-            # roll and from the nodes that drain, on a node that is within its share
-            # of a crowded machine when the others are not.
-            "affinity": {
-                "nodeAffinity": {
-                    "preferredDuringSchedulingIgnoredDuringExecution": [
-                        {
-                            "weight": 100,
-                            "preference": {
-                                "matchExpressions": [
-                                    {"key": CONTROL_PLANE_LABEL, "operator": "Exists"}
-                                ]
-                            },
-                        }
-                    ]
-                }
-            },
-            "tolerations": [
-                {"key": CONTROL_PLANE_LABEL, "operator": "Exists", "effect": "NoSchedule"}
-            ],
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": UID,
-                "runAsGroup": UID,
-                "fsGroup": UID,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
-                {
-                    "name": role,
-                    "image": spec.image,
-                    "imagePullPolicy": spec.pull_policy,
-                    "command": ["python3", "-m", "hailstorm_loadtests"],
-                    "args": arguments,
-                    "ports": [{"name": "http", "containerPort": HTTP_PORT}]
-                    if role == "master"
-                    else [],
-                    # A large share of a crowded machine, and room above it: a witness that
-                    # is starved sees nothing, and one that its quota stops after a burst
-                    # lags by what is left of the 100 ms.
-                    "resources": {"requests": resources, "limits": {**resources, "cpu": "2"}},
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                    "volumeMounts": [
-                        {"name": "data", "mountPath": "/data"},
-                        {"name": "tmp", "mountPath": "/tmp"},
-                    ],
-                }
-            ],
-            "volumes": [
-                {"name": "data", "emptyDir": {"sizeLimit": "1Gi"}},
-                {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
-            ],
-        },
+        "spec": restricted(
+            {
+                "restartPolicy": "Never",
+                "activeDeadlineSeconds": spec.deadline_seconds + LINGER_SECONDS,
+                "terminationGracePeriodSeconds": 1,
+                **beside_the_control_plane(),
+                "securityContext": {"fsGroup": UID},
+                "containers": [
+                    {
+                        "name": role,
+                        "image": spec.image,
+                        "imagePullPolicy": spec.pull_policy,
+                        "command": ["python3", "-m", "hailstorm_loadtests"],
+                        "args": arguments,
+                        "ports": [{"name": "http", "containerPort": HTTP_PORT}]
+                        if role == "master"
+                        else [],
+                        # A large share of a crowded machine, and room above it: a witness that
+                        # is starved sees nothing, and one that its quota stops after a burst
+                        # lags by what is left of the 100 ms.
+                        "resources": {"requests": resources, "limits": {**resources, "cpu": "2"}},
+                        "volumeMounts": [
+                            {"name": "data", "mountPath": "/data"},
+                            {"name": "tmp", "mountPath": "/tmp"},
+                        ],
+                    }
+                ],
+                "volumes": [
+                    {"name": "data", "emptyDir": {"sizeLimit": "1Gi"}},
+                    {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+                ],
+            }
+        ),
     }
 
 

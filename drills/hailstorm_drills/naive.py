@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from hailstorm_drills.cluster import QUERY_SECONDS, CommandError
 from hailstorm_drills.faults.stage import Stage
-from hailstorm_drills.load import LOAD_LABEL, UID
+from hailstorm_drills.load import LOAD_LABEL
+from hailstorm_drills.pod_spec import restricted
 from hailstorm_drills.rollouts import component_of
 
 NAME: Final = "control-naive"
@@ -119,25 +120,25 @@ def deployment(namespace: str, container: Mapping[str, Any]) -> dict[str, Any]:
         "HAILSTORM_SERVER_HTTP_PORT": str(HTTP_PORT),
     }
     probe = {"httpGet": {"path": "/readyz", "port": HTTP_PORT}, "timeoutSeconds": 5}
-    pod = {
-        **_restricted(),
-        "containers": [
-            {
-                "name": NAME,
-                "image": container["image"],
-                "imagePullPolicy": container.get("imagePullPolicy", "IfNotPresent"),
-                "command": list(container["command"]),
-                "env": [{"name": k, "value": v} for k, v in settings.items()],
-                "ports": [{"containerPort": GRPC_PORT}],
-                "readinessProbe": {**probe, "periodSeconds": 2},
-                "resources": {
-                    "requests": {"cpu": CPU, "memory": "96Mi"},
-                    "limits": {"cpu": "500m", "memory": "256Mi"},
-                },
-                "securityContext": _container_security(),
-            }
-        ],
-    }
+    pod = restricted(
+        {
+            "containers": [
+                {
+                    "name": NAME,
+                    "image": container["image"],
+                    "imagePullPolicy": container.get("imagePullPolicy", "IfNotPresent"),
+                    "command": list(container["command"]),
+                    "env": [{"name": k, "value": v} for k, v in settings.items()],
+                    "ports": [{"containerPort": GRPC_PORT}],
+                    "readinessProbe": {**probe, "periodSeconds": 2},
+                    "resources": {
+                        "requests": {"cpu": CPU, "memory": "96Mi"},
+                        "limits": {"cpu": "500m", "memory": "256Mi"},
+                    },
+                }
+            ],
+        }
+    )
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -169,28 +170,28 @@ def caller(namespace: str, image: str, pull_policy: str, seed: int) -> dict[str,
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": _metadata(namespace, LOAD_NAME),
-        "spec": {
-            **_restricted(),
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": DEADLINE_SECONDS,
-            "containers": [
-                {
-                    "name": LOAD_NAME,
-                    "image": image,
-                    "imagePullPolicy": pull_policy,
-                    "command": ["python3", "-m", "hailstorm_drills.naive_load"],
-                    "args": [
-                        f"{NAME}.{namespace}.svc.cluster.local:{GRPC_PORT}",
-                        *("--rate", str(CALLS_PER_SECOND), "--seed", str(seed)),
-                    ],
-                    "resources": {
-                        "requests": {"cpu": CPU, "memory": "64Mi"},
-                        "limits": {"cpu": "500m", "memory": "192Mi"},
-                    },
-                    "securityContext": _container_security(),
-                }
-            ],
-        },
+        "spec": restricted(
+            {
+                "restartPolicy": "Never",
+                "activeDeadlineSeconds": DEADLINE_SECONDS,
+                "containers": [
+                    {
+                        "name": LOAD_NAME,
+                        "image": image,
+                        "imagePullPolicy": pull_policy,
+                        "command": ["python3", "-m", "hailstorm_drills.naive_load"],
+                        "args": [
+                            f"{NAME}.{namespace}.svc.cluster.local:{GRPC_PORT}",
+                            *("--rate", str(CALLS_PER_SECOND), "--seed", str(seed)),
+                        ],
+                        "resources": {
+                            "requests": {"cpu": CPU, "memory": "64Mi"},
+                            "limits": {"cpu": "500m", "memory": "192Mi"},
+                        },
+                    }
+                ],
+            }
+        ),
     }
 
 
@@ -205,24 +206,3 @@ def _labels(name: str) -> dict[str, str]:
 
 def _metadata(namespace: str, name: str) -> dict[str, Any]:
     return {"name": name, "namespace": namespace, "labels": _labels(name)}
-
-
-def _restricted() -> dict[str, Any]:
-    return {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-    }
-
-
-def _container_security() -> dict[str, Any]:
-    return {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }

@@ -11,7 +11,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hailstorm_drills.load import CONTROL_PLANE_LABEL, LOAD_LABEL, ROLE_LABEL, UID
+from hailstorm_drills.load import LOAD_LABEL, ROLE_LABEL
+from hailstorm_drills.pod_spec import beside_the_control_plane, restricted
 from hailstorm_operator import api
 
 CALIBRATION_LABEL: Final = f"{api.GROUP}/calibration"
@@ -102,49 +103,22 @@ def load(
             "namespace": namespace,
             "labels": {LOAD_LABEL: "true", ROLE_LABEL: ROLE},
         },
-        "spec": {
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": seconds,
-            "terminationGracePeriodSeconds": 1,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "affinity": {
-                "nodeAffinity": {
-                    "preferredDuringSchedulingIgnoredDuringExecution": [
-                        {
-                            "weight": 100,
-                            "preference": {
-                                "matchExpressions": [
-                                    {"key": CONTROL_PLANE_LABEL, "operator": "Exists"}
-                                ]
-                            },
-                        }
-                    ]
-                }
-            },
-            "tolerations": [
-                {"key": CONTROL_PLANE_LABEL, "operator": "Exists", "effect": "NoSchedule"}
-            ],
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": UID,
-                "runAsGroup": UID,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
-                {
-                    "name": "load",
-                    "image": image,
-                    "imagePullPolicy": pull_policy,
-                    "command": ["python3", "-m", "hailstorm_loadtests.unary", "levels"],
-                    "args": arguments,
-                    "resources": {"requests": resources, "limits": {**resources, "cpu": "2"}},
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                }
-            ],
-        },
+        "spec": restricted(
+            {
+                "restartPolicy": "Never",
+                "activeDeadlineSeconds": seconds,
+                "terminationGracePeriodSeconds": 1,
+                **beside_the_control_plane(),
+                "containers": [
+                    {
+                        "name": "load",
+                        "image": image,
+                        "imagePullPolicy": pull_policy,
+                        "command": ["python3", "-m", "hailstorm_loadtests.unary", "levels"],
+                        "args": arguments,
+                        "resources": {"requests": resources, "limits": {**resources, "cpu": "2"}},
+                    }
+                ],
+            }
+        ),
     }

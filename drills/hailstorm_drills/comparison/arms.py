@@ -15,7 +15,6 @@ from hailstorm_drills.comparison.manifests import (
     Manifest,
     labels,
     metadata,
-    restricted,
     selector,
 )
 from hailstorm_drills.comparison.names import EDGE_SERVICE, NAMESPACE, SPARE, STATS_PORT, TARGET
@@ -25,6 +24,7 @@ from hailstorm_drills.comparison.settings import (
     OURS,
     Settings,
 )
+from hailstorm_drills.pod_spec import restricted
 from hailstorm_operator import api
 
 SCALER: Final = "rival"

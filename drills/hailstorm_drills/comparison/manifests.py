@@ -22,7 +22,8 @@ from hailstorm_drills.comparison.names import (
 )
 from hailstorm_drills.comparison.settings import Settings
 from hailstorm_drills.comparison.target import METHOD, PORT
-from hailstorm_drills.load import CONTROL_PLANE_LABEL, LOAD_LABEL, UID
+from hailstorm_drills.load import LOAD_LABEL
+from hailstorm_drills.pod_spec import beside_the_control_plane, restricted
 
 Manifest = dict[str, Any]
 
@@ -153,25 +154,12 @@ def _edge(image: str, pull_policy: str) -> Manifest:
 
 def load_pod(settings: Settings, image: str, pull_policy: str) -> Manifest:
     """The caller; the same arguments give the same arrivals."""
-    # On the node of the control plane, away from the pods that come and go; a large
-    # share of a crowded machine, since a caller that is starved sees nothing.
+    # A large share of a crowded machine, since a caller that is starved sees nothing.
     spec = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": settings.seconds + 180,
         "terminationGracePeriodSeconds": 1,
-        "affinity": {
-            "nodeAffinity": {
-                "preferredDuringSchedulingIgnoredDuringExecution": [
-                    {
-                        "weight": 100,
-                        "preference": {
-                            "matchExpressions": [{"key": CONTROL_PLANE_LABEL, "operator": "Exists"}]
-                        },
-                    }
-                ]
-            }
-        },
-        "tolerations": [{"key": CONTROL_PLANE_LABEL, "operator": "Exists", "effect": "NoSchedule"}],
+        **beside_the_control_plane(),
         "containers": [
             {
                 "name": LOAD,
@@ -224,31 +212,4 @@ def _deployment(component: str, replicas: int, pod: Manifest, extra: Manifest) -
             },
             **extra,
         },
-    }
-
-
-def restricted(pod: Manifest) -> Manifest:
-    """A pod's spec as the restricted Pod Security Standard asks for it."""
-    containers = [
-        {
-            **container,
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            },
-        }
-        for container in pod["containers"]
-    ]
-    return {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        **pod,
-        "containers": containers,
     }

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hailstorm_drills.load import LOAD_LABEL, UID
+from hailstorm_drills.load import LOAD_LABEL
+from hailstorm_drills.pod_spec import restricted
 from hailstorm_drills.pods import COMPONENT_LABEL
 
 NAME: Final = "drain-test"
@@ -60,34 +61,23 @@ def scene(w: Wanted) -> list[dict[str, Any]]:
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": NAME, "namespace": w.load_namespace, "labels": labels},
-            "spec": {
-                "restartPolicy": "Never",
-                "activeDeadlineSeconds": 3_600,
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": UID,
-                    "runAsGroup": UID,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [
-                    {
-                        "name": NAME,
-                        "image": w.image,
-                        "imagePullPolicy": w.pull_policy,
-                        "command": ["sleep", "3600"],
-                        "resources": {
-                            "requests": {"cpu": "100m", "memory": "64Mi"},
-                            "limits": {"cpu": "1", "memory": "192Mi"},
-                        },
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "readOnlyRootFilesystem": True,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
-                    }
-                ],
-            },
+            "spec": restricted(
+                {
+                    "restartPolicy": "Never",
+                    "activeDeadlineSeconds": 3_600,
+                    "containers": [
+                        {
+                            "name": NAME,
+                            "image": w.image,
+                            "imagePullPolicy": w.pull_policy,
+                            "command": ["sleep", "3600"],
+                            "resources": {
+                                "requests": {"cpu": "100m", "memory": "64Mi"},
+                                "limits": {"cpu": "1", "memory": "192Mi"},
+                            },
+                        }
+                    ],
+                }
+            ),
         },
     ]

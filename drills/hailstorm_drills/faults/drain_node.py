@@ -17,11 +17,11 @@ from typing import Any, Final
 from hailstorm_drills.cluster import CommandError
 from hailstorm_drills.faults.base import FaultError
 from hailstorm_drills.faults.stage import Stage
+from hailstorm_drills.pod_spec import CONTROL_PLANE_LABEL
 from hailstorm_drills.rollouts import component_of, unsettled
 
 DRAIN: Final = "drain"
 STORES: Final = frozenset({"postgres", "redis"})
-CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
 # Before a kubectl that was told to end is ended.
 END_SECONDS: Final = 5.0
 
@@ -41,7 +41,7 @@ def choose_node(
     workers = [
         node["metadata"]["name"]
         for node in nodes
-        if CONTROL_PLANE not in node["metadata"].get("labels", {})
+        if CONTROL_PLANE_LABEL not in node["metadata"].get("labels", {})
         and not node.get("spec", {}).get("unschedulable")
     ]
     pods = list(pods)
