@@ -25,6 +25,7 @@ from hailstorm_operator.explanations import explain
 from hailstorm_operator.inventory import DeploymentView, Inventory
 from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.scaler_rules import demand_of, round_of, round_without_target, rules_of
+from hailstorm_operator.scaler_teller import ScalerTeller
 from hailstorm_operator.scaling import Decision, decide_scale
 from hailstorm_operator.scaling_inputs import Capacity, Inputs, first_memory
 from hailstorm_operator.shrinking import Shrinking
@@ -38,8 +39,6 @@ logger = logging.getLogger(__name__)
 
 # A watch shows our own write within milliseconds; five seconds is a lost event.
 OWN_WRITE_SECONDS: Final = 5.0
-# A status that is refused is tried again, but not twice a second.
-STATUS_RETRY_SECONDS: Final = 2.0
 
 
 class ScalerLoop:
@@ -62,9 +61,10 @@ class ScalerLoop:
         self._cluster = cluster
         self._inventory = inventory
         self._poll_seconds = poll_seconds
+        self._teller = ScalerTeller(body, cluster)
         self._signal = SignalReader(self.namespace, spec, cluster, inventory, session)
         loads = self._signal.pod_loads
-        self._spares = WarmSpares(body, spec, cluster, inventory, loads, self._post)
+        self._spares = WarmSpares(body, spec, cluster, inventory, loads, self._teller.post)
         target = (self.namespace, spec.target.name)
         self._shrinking = Shrinking(target, cluster, inventory.pods, loads)
         behavior = spec.behavior
@@ -76,13 +76,9 @@ class ScalerLoop:
         self._memory = first_memory(time.time())
         self._kept: Decision | None = None
         self._own_write: tuple[int, int, float] | None = None
-        self._status: dict[str, Any] = dict(body.get("status") or {})
         edge = spec.signal.cluster if isinstance(spec.signal, EdgeSignal) else ""
-        self._events = EventWatch(self._status.get("scaleEvents") or [], recorder, edge)
+        self._events = EventWatch(self._teller.status.get("scaleEvents") or [], recorder, edge)
         self._signal_seconds = 0.0
-        self._written: dict[str, Any] | None = None
-        self._written_at = 0.0
-        self._retry_at = 0.0
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -148,7 +144,7 @@ class ScalerLoop:
         await self._act(view, decision, started)
         if decision.scaled_by_other:
             text = f"{view.replicas_set_by} set {view.replicas} replicas; {explain(decision)}"
-            await self._post(api.REASON_SCALED_BY_OTHER, text)
+            await self._teller.post(api.REASON_SCALED_BY_OTHER, text)
         # Only now: a write that failed must be decided again.
         self._memory = decision.memory
         if decision.planned is not None:
@@ -236,10 +232,12 @@ class ScalerLoop:
                 decided - started,
                 written - decided,
             )
-            await self._post(api.REASON_SCALED_UP, explain(decision))
+            await self._teller.post(api.REASON_SCALED_UP, explain(decision))
             return
         self._shrinking.written()
-        await self._post(api.REASON_SCALED_DOWN, f"{explain(decision)}; {self._shrinking.told}")
+        await self._teller.post(
+            api.REASON_SCALED_DOWN, f"{explain(decision)}; {self._shrinking.told}"
+        )
 
     async def _tell(
         self, decision: Decision, reading: Reading, conflict: tuple[str, str] | None
@@ -247,7 +245,7 @@ class ScalerLoop:
         generation = int(self.body["metadata"].get("generation", 0))
         status, conditions = scaler_status.describe(decision, reading, generation, conflict)
         conditions.append(self._calibration())
-        history = list(self._status.get("decisions") or [])
+        history = list(self._teller.status.get("decisions") or [])
         # Compared with what was last kept: a state that came and went is no news.
         if scaler_status.is_news(decision, self._kept):
             history = scaler_status.keep(history, scaler_status.history_entry(decision))
@@ -260,9 +258,9 @@ class ScalerLoop:
             status["spares"] = spares
         if decision.action != "hold":
             status["lastScaleTime"] = status["decisions"][-1]["at"]
-        elif "lastScaleTime" in self._status:
-            status["lastScaleTime"] = self._status["lastScaleTime"]
-        await self._write_status(status, conditions)
+        elif "lastScaleTime" in self._teller.status:
+            status["lastScaleTime"] = self._teller.status["lastScaleTime"]
+        await self._teller.tell(status, conditions)
 
     def _calibration(self) -> Condition:
         """Whether targetInFlight was measured at what the target runs now."""
@@ -276,53 +274,11 @@ class ScalerLoop:
     async def _tell_missing(self) -> None:
         text = f"there is no Deployment {self.spec.target.name} in namespace {self.namespace}"
         condition = Condition(api.CONDITION_ACTIVE, False, api.REASON_TARGET_MISSING, text)
-        status = {key: value for key, value in self._status.items() if key != "conditions"}
+        status = {key: value for key, value in self._teller.status.items() if key != "conditions"}
         spares, more = self._spares.describe()
         if spares is not None:
             status["spares"] = spares
-        await self._write_status(status, [condition, *more])
-
-    async def _write_status(self, status: dict[str, Any], conditions: list[Condition]) -> None:
-        before, self._status = (
-            self._status,
-            scaler_status.with_conditions(status, self._status, conditions),
-        )
-        for condition in conditions:
-            await self._post_flip(before, condition)
-        now = time.monotonic()
-        due = scaler_status.is_worth_writing(self._status, self._written, now - self._written_at)
-        if not due or now < self._retry_at:
-            return
-        try:
-            await self._cluster.set_scaler_status(self.namespace, self.name, self._status)
-        except ClusterError:
-            self._retry_at = now + STATUS_RETRY_SECONDS
-            raise
-        self._written, self._written_at = self._status, now
-
-    async def _post_flip(self, before: Mapping[str, Any], condition: Condition) -> None:
-        """An Event when something that should hold stops holding."""
-        bad = condition.type in (api.CONDITION_ACTIVE, api.CONDITION_SIGNAL, api.CONDITION_SPARES)
-        quiet = condition.reason in (api.REASON_SPARES_STARTING, api.REASON_NO_SPARES)
-        if not bad or condition.status or quiet:
-            return
-        for old in before.get("conditions") or []:
-            if old["type"] == condition.type and old["reason"] == condition.reason:
-                return
-        await self._post(condition.reason, condition.message, warning=True)
-
-    async def _post(self, reason: str, message: str, *, warning: bool = False) -> None:
-        logger.info("%s %s/%s: %s", reason, self.namespace, self.name, message)
-        about = {
-            "apiVersion": api.API_VERSION,
-            "kind": api.SCALER_KIND,
-            "metadata": self.body["metadata"],
-        }
-        try:
-            await self._cluster.post_event(about, reason, message, warning=warning)
-        except ClusterError as error:
-            # An Event is a courtesy; the decision is in the history.
-            logger.warning("event %s: %s", reason, error)
+        await self._teller.tell(status, [condition, *more])
 
     def _measure(self, decision: Decision, reading: Reading) -> None:
         labels = (self.namespace, self.name)

@@ -5,6 +5,7 @@ Its broken twin installs the same release without drain and without the edge's
 retries, which is what most deployments are; there, users must notice.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from hailstorm_drills.checkers.attempts import check_attribution
@@ -34,17 +35,21 @@ def steps(p: Parameters) -> list[Step]:
     ]
 
 
-def make_fault(stage: Stage) -> Fault:
-    """The rollout to the next values."""
-    p = stage.parameters
+def rollout(stage: Stage, values: Sequence[str]) -> HelmRollout:
+    """One deploy of the release to `values`."""
     return HelmRollout(
         stage.release,
-        p.next_values,
+        values,
         stage.settings,
-        p.components or COMPONENTS,
+        stage.parameters.components or COMPONENTS,
         stage.pods.objects,
         stage.deployments.objects,
     )
+
+
+def make_fault(stage: Stage) -> Fault:
+    """The rollout to the next values."""
+    return rollout(stage, stage.parameters.next_values)
 
 
 SCENARIO: Final = Scenario(

@@ -15,7 +15,6 @@ from hailstorm_drills.checkers.records import check_records
 from hailstorm_drills.checkers.repetitions import check_repetitions
 from hailstorm_drills.checkers.streams import check_streams
 from hailstorm_drills.faults.base import Fault
-from hailstorm_drills.faults.helm_rollout import HelmRollout
 from hailstorm_drills.faults.repeated import Repeated
 from hailstorm_drills.faults.stage import Stage
 from hailstorm_drills.marks import DEPLOY
@@ -24,7 +23,12 @@ from hailstorm_drills.phases import HOLD, INJECT
 from hailstorm_drills.plan import Parameters, Step
 from hailstorm_drills.registry import Scenario
 from hailstorm_drills.scenarios.frame import broken
-from hailstorm_drills.scenarios.rolling_deploy import COMPONENTS, TWIN_SETTINGS, TWIN_SUMMARY
+from hailstorm_drills.scenarios.rolling_deploy import (
+    COMPONENTS,
+    TWIN_SETTINGS,
+    TWIN_SUMMARY,
+    rollout,
+)
 
 
 def values_of(p: Parameters, number: int) -> tuple[str, ...]:
@@ -54,14 +58,7 @@ def make_fault(stage: Stage) -> Fault:
     p = stage.parameters
 
     def deploy(number: int) -> Fault:
-        return HelmRollout(
-            stage.release,
-            values_of(p, number),
-            stage.settings,
-            p.components or COMPONENTS,
-            stage.pods.objects,
-            stage.deployments.objects,
-        )
+        return rollout(stage, values_of(p, number))
 
     def roll_control(_: int) -> None:
         if stage.control is not None:
