@@ -17,6 +17,7 @@ from hailstorm_drills.registry import Scenario
 from hailstorm_drills.runner import SetupError
 from hailstorm_drills.steady import (
     LOAD_SCALES,
+    MAX_BASELINE_BUSY_SHARE,
     MAX_BASELINE_FAILED_SHARE,
     MAX_BASELINE_P99_MS,
 )
@@ -63,6 +64,13 @@ OPTIONS: Final[tuple[tuple[str, str, type, Any, str], ...]] = (
         float,
         MAX_BASELINE_FAILED_SHARE,
         "nor with more failed calls than this share",
+    ),
+    (
+        "--max-baseline-busy-share",
+        "max_baseline_busy_share",
+        float,
+        MAX_BASELINE_BUSY_SHARE,
+        "with more of this machine's cores at work the next share of the load is tried",
     ),
 )
 

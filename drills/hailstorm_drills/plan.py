@@ -11,6 +11,7 @@ from typing import Any
 
 from hailstorm_drills.steady import (
     LOAD_SCALES,
+    MAX_BASELINE_BUSY_SHARE,
     MAX_BASELINE_FAILED_SHARE,
     MAX_BASELINE_P99_MS,
 )
@@ -61,6 +62,8 @@ class Parameters:
     max_baseline_p99_ms: float = MAX_BASELINE_P99_MS
     # Share of calls that may fail before the fault.
     max_baseline_failed_share: float = MAX_BASELINE_FAILED_SHARE
+    # Share of the machine's cores at work above which less load is tried.
+    max_baseline_busy_share: float = MAX_BASELINE_BUSY_SHARE
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from hailstorm_drills.plan import Parameters
 from hailstorm_drills.progress import Progress
 from hailstorm_drills.registry import Scenario
 from hailstorm_drills.rollouts import unsettled
-from hailstorm_drills.steady import EASE_SECONDS, PROBE_SECONDS, uneasy
+from hailstorm_drills.steady import EASE_SECONDS, PROBE_SECONDS, crowded, uneasy
 from hailstorm_drills.watching import Watch
 
 # A fresh release with stores on slow disks, images already on the nodes.
@@ -192,7 +192,7 @@ class Runner:
         why: str | None = None
         for scale in self._parameters.load_scales:
             if why is not None:
-                self._tell(f"users are not well served: {why}; trying {scale:g} of the load")
+                self._tell(f"there is no steady state: {why}; trying {scale:g} of the load")
                 try:
                     wait_for(self._health_now, SETTLED_SECONDS, "the release rests again")
                 except FaultError as error:
@@ -200,8 +200,9 @@ class Runner:
             self._scale = scale
             self._load.scale(scale)
             with self._fresh_load():
+                before = cpu_seconds()
                 self._progress.watch(PROBE_SECONDS)
-                why = self._uneasy()
+                why = self._uneasy() or self._crowded(busy_cores(before, cpu_seconds()))
                 if why is None:
                     yield
             # Also when the load was lost on the way, which is in the evidence by now.
@@ -212,6 +213,14 @@ class Runner:
             "load. Ask for less (--load-scale), give the machine to the drill alone, or raise "
             "--max-baseline-p99-ms if this is what your users are used to"
         )
+
+    def _crowded(self, busy: float) -> str | None:
+        p, cores = self._parameters, machine()["cores"]
+        why = crowded(busy, cores, p.max_baseline_busy_share)
+        if why is not None and self._scale == p.load_scales[-1]:
+            self._tell(f"   {why}; less load than this is not tried, and users may feel it")
+            return None
+        return why
 
     def _be_at_ease(self) -> None:
         try:

@@ -38,7 +38,8 @@ def frame(
         Step(
             BASELINE,
             f"take the first of {', '.join(f'{scale:g}' for scale in p.load_scales)} of the load "
-            f"with p99 <= {p.max_baseline_p99_ms:g} ms and {_ok_share(p)} OK",
+            f"with p99 <= {p.max_baseline_p99_ms:g} ms, {_ok_share(p)} OK and at most "
+            f"{p.max_baseline_busy_share:.0%} of the machine at work",
         ),
         Step(BASELINE, f"watch {p.baseline_seconds:g} s of it without a fault"),
     ]

@@ -11,7 +11,7 @@ from hailstorm_drills.load import LoadError, LoadSpec
 from hailstorm_drills.options import load_seconds
 from hailstorm_drills.registry import scenarios
 from hailstorm_drills.runner import Runner, SetupError
-from hailstorm_drills.steady import uneasy
+from hailstorm_drills.steady import crowded, uneasy
 
 
 def state(p99_ms: float | None = 20.0, not_ok: int = 0) -> dict[str, Any]:
@@ -82,6 +82,9 @@ class FakeLoad:
 def make_runner(parameters: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(runner, "PROBE_SECONDS", 0.0)
     monkeypatch.setattr(runner, "EASE_SECONDS", 0.0)
+    # Two cores, of which a fifth is at work.
+    monkeypatch.setattr(runner, "machine", lambda: {"cores": 2, "memory_gib": 8.0})
+    monkeypatch.setattr(runner, "busy_cores", lambda *_: 0.4)
 
     def make(load: FakeLoad, told: list[str]) -> Runner:
         made = Runner(
@@ -115,8 +118,25 @@ def test_load_is_the_first_that_the_system_bears(
         assert load.running
         assert load.log == started
     assert not load.running
-    tries = [line for line in told if "not well served" in line]
+    tries = [line for line in told if "no steady state" in line]
     assert len(tries) == len(started) - 1
+
+
+@pytest.mark.parametrize(("busy", "told"), [(1.32, None), (1.33, "1.33 of 2 cores were at work")])
+def test_machine_has_room_or_it_is_said_how_full_it_is(busy: float, told: str | None) -> None:
+    why = crowded(busy, 2, 0.66)
+    assert why is None if told is None else str(why).startswith(told)
+
+
+def test_crowded_machine_is_offered_less_and_at_last_taken_as_it_is(
+    make_runner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, told = FakeLoad(1.0), []  # type: ignore[var-annotated]
+    busy = {1.0: 1.9, 0.6: 1.6, 0.36: 1.4}
+    monkeypatch.setattr(runner, "busy_cores", lambda *_: busy[load.share])
+    with make_runner(load, told)._bearable_load():
+        assert load.log == ["start 1", "start 0.6", "start 0.36"]
+    assert any("1.40 of 2 cores were at work" in line for line in told)
 
 
 def test_load_that_nothing_carries_is_no_drill(make_runner: Any) -> None:
