@@ -25,6 +25,7 @@ from hailstorm.runtime.errors import (
     FailedPreconditionError,
     PermissionDeniedError,
 )
+from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.statuses import reason_of
 from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
 
@@ -115,13 +116,18 @@ class Neighbours:
         return await self.drivers_at(trip.city_id, trip.pickup, radius_m, at_most)
 
     async def drivers_at(
-        self, city_id: str, point: Any, radius_m: int, at_most: int
+        self,
+        city_id: str,
+        point: Any,
+        radius_m: int,
+        at_most: int,
+        otherwise: Priority = Priority.NORMAL,
     ) -> list[Candidate]:
-        """Available drivers around a LatLng."""
+        """Available drivers around a LatLng; `otherwise` is its class where no call is served."""
         request = location_pb2.NearbyDriversRequest(
             city_id=city_id, point=point, max_drivers=at_most, max_radius_m=radius_m
         )
-        response = await self._read(LOCATION, self._location.NearbyDrivers, request)
+        response = await self._read(LOCATION, self._location.NearbyDrivers, request, otherwise)
         return [Candidate(d.driver_id, d.distance_m) for d in response.drivers]
 
     async def answer_offer(self, city_id: str, offer_id: str, driver_id: str, accept: bool) -> Any:
@@ -172,14 +178,20 @@ class Neighbours:
         """The RequestCounts of the last `window_seconds`, of all cities."""
         request = trip_pb2.CountRequestsRequest()
         request.window.FromTimedelta(dt.timedelta(seconds=window_seconds))
-        counts: Sequence[Any] = (await self._read(COUNTS, self._trip.CountRequests, request)).counts
+        count = self._trip.CountRequests
+        response = await self._read(COUNTS, count, request, Priority.SHEDDABLE)
+        counts: Sequence[Any] = response.counts
         return counts
 
     async def _read(
-        self, neighbour: str, method: Callable[..., Awaitable[Any]], request: Any
+        self,
+        neighbour: str,
+        method: Callable[..., Awaitable[Any]],
+        request: Any,
+        otherwise: Priority = Priority.NORMAL,
     ) -> Any:
         try:
-            return await self._calls.call(neighbour, method, request)
+            return await self._calls.call(neighbour, method, request, otherwise)
         except grpc.aio.AioRpcError as error:
             raise self._calls.explain(error, neighbour) from error
 
