@@ -18,7 +18,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from hailstorm.dispatch.cells import cell_name, centre, market_cell
-from hailstorm.dispatch.errors import CellClosedError, TooFewDriversError
+from hailstorm.dispatch.errors import DOOR_REFUSALS, CellClosedError, TooFewDriversError
 from hailstorm.dispatch.flags import NEW_REQUESTS, REQUEST_GATE, SURGE
 from hailstorm.dispatch.gate import is_gated
 from hailstorm.dispatch.neighbours import Neighbours
@@ -88,8 +88,10 @@ class Market:
             ("why",),
             registry=registry,
         )
-        self._gated = refused.labels(why="too_few_drivers")
-        self._closed = refused.labels(why="cell_closed")
+        # All of them from the start: a series that appears late looks like a jump.
+        self._refused = {
+            kind.reason: refused.labels(why=kind.reason.lower()) for kind in DOOR_REFUSALS
+        }
         self._weighed = Gauge(
             "hailstorm_market_cells", "Cells with a price of their own.", registry=registry
         )
@@ -107,7 +109,6 @@ class Market:
         """Let a new request in, or raise CellClosedError or TooFewDriversError."""
         context = {"city": city_id, "cell": cell_name(cell)}
         if not self._flags.boolean(NEW_REQUESTS, True, **context):
-            self._closed.inc()
             raise CellClosedError(context["cell"])
         known = self._known((city_id, cell))
         if known is None or not self._flags.boolean(REQUEST_GATE, True, **context):
@@ -115,8 +116,11 @@ class Market:
         s = self._settings
         unallocated = known.demand.unallocated
         if is_gated(unallocated, known.idle_drivers, s.gate_ratio, s.gate_allowance):
-            self._gated.inc()
             raise TooFewDriversError(context["cell"], s.gate_retry_seconds)
+
+    def count_refusal(self, refusal: ServiceError) -> None:
+        """A rider was told one of DOOR_REFUSALS; whoever only repeats a request is not."""
+        self._refused[refusal.reason].inc()
 
     async def follow(self) -> None:
         """Look again and again for as long as the process lives."""

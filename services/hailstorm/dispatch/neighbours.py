@@ -75,6 +75,24 @@ class Neighbours:
             raise self._calls.explain(error, TRIP) from error
         return response.trip
 
+    async def find_created(self, request: Any) -> Any | None:
+        """
+        The trip that a RequestTripRequest with the rider's key made before, if any.
+
+        Raises AlreadyExistsError as `create_trip` does.
+        """
+        question = trip_pb2.FindCreatedTripRequest(request=_wish(request))
+        try:
+            response = await self._calls.call(TRIP, self._trip.FindCreatedTrip, question)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                # A trip or an edge of the version before, which cannot tell.
+                return None
+            if error.code() is grpc.StatusCode.ALREADY_EXISTS:
+                raise _key_reused(request) from error
+            raise self._calls.explain(error, TRIP) from error
+        return response.trip if response.HasField("trip") else None
+
     async def offer_trip(self, trip: Any, driver_ids: Sequence[str], auto_accept: bool) -> Any:
         """
         Bind the first free driver; the trip stays REQUESTED when none is.

@@ -6,7 +6,12 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from contract.dispatch.conftest import Neighbourhood, NewDispatch, SetFlags
+from contract.dispatch.conftest import (
+    MATCHED,
+    Neighbourhood,
+    NewDispatch,
+    SetFlags,
+)
 from contract.dispatch.test_border import SPOT, refusal, request
 from contract.dispatch.test_offers_border import details
 from eventually import eventually
@@ -120,7 +125,8 @@ async def test_quote_of_somebody_else_is_refused(
     error = await refusal(stub, quote_id=(await quote(stub)).quote_id, **change)
     assert error.code() is Code.FAILED_PRECONDITION
     assert details(error, error_details_pb2.ErrorInfo).reason == "QUOTE_UNKNOWN"
-    assert neighbours.heard == []
+    # Whether it is on record already is all that anybody is asked.
+    assert neighbours.methods() == ["FindCreatedTrip"]
 
 
 async def test_expired_quote_is_refused(
@@ -182,6 +188,10 @@ async def test_request_is_refused_where_riders_outrun_drivers(
     assert trailers["x-envoy-ratelimited"] == "true"
     assert neighbours.methods().count("CreateTrip") == made
     assert busy.sample("hailstorm_requests_refused_total", why="too_few_drivers") >= 2
+    found = trip_pb2.FindCreatedTripResponse(trip=MATCHED)
+    neighbours.answers["FindCreatedTrip"] = found
+    assert await request(busy_stub) == MATCHED
+    neighbours.answers["FindCreatedTrip"] = trip_pb2.FindCreatedTripResponse()
     assert await refusal_code(busy_stub, pickup=ELSEWHERE) is Code.OK
     flags.values["request-gate"] = False
     assert await refusal_code(busy_stub) is Code.OK
