@@ -18,6 +18,8 @@ so, and neither another pod nor the same call a little later changes that; a
 client that obeys retry rules would call for hours.
 """
 
+from typing import Final
+
 from hailstorm.runtime.errors import (
     FailedPreconditionError,
     NotFoundError,
@@ -74,6 +76,10 @@ class TooFewDriversError(ResourceExhaustedError):
             # Every pod reads the same counts.
             retry_elsewhere=False,
         )
+
+
+# What a request is refused with before it is on record, unless it is there already.
+DOOR_REFUSALS: Final = (QuoteUnknownError, QuoteExpiredError, CellClosedError, TooFewDriversError)
 
 
 class NeighbourUnavailableError(UnavailableError):

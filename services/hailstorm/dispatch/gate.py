@@ -3,8 +3,8 @@ Whether a cell can take one more request: a pure decision.
 
 Where riders outrun drivers, each further request costs the searches of a whole
 neighbourhood and ends as UNFULFILLED all the same. Refused at the door it costs
-nothing, and the rain in one quarter does not slow down the rest of the city
-(Grab's "spampede" filter).
+one look-up of its key, and the rain in one quarter does not slow down the rest of
+the city (Grab's "spampede" filter).
 """
 
 

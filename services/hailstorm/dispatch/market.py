@@ -5,8 +5,9 @@ Demand is counted where requests are on record: what one pod sees is its share,
 and two pods with halves of the riders and all of the drivers would both quote
 half the price. Supply is what a search from the cell's centre finds, up to a
 hundred. Both are looked at every other second; a quote or a request reads what
-was seen last and waits for nobody. When the looks fail, prices are 1.0 and gates
-open: want of a figure must not turn riders away.
+was seen last and waits for nobody. Looks are the first that a busy neighbour sheds,
+and what was seen holds meanwhile. When they fail, prices are 1.0 and gates open:
+want of a figure must not turn riders away.
 """
 
 import asyncio
@@ -17,15 +18,16 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from hailstorm.dispatch.cells import cell_name, centre, market_cell
-from hailstorm.dispatch.errors import CellClosedError, TooFewDriversError
+from hailstorm.dispatch.errors import DOOR_REFUSALS, CellClosedError, TooFewDriversError
 from hailstorm.dispatch.flags import NEW_REQUESTS, REQUEST_GATE, SURGE
 from hailstorm.dispatch.gate import is_gated
 from hailstorm.dispatch.neighbours import Neighbours
 from hailstorm.dispatch.settings import MarketSettings
 from hailstorm.dispatch.surge import MIN_MULTIPLIER, multiplier_of, pressure_of, smoothed
 from hailstorm.runtime.clock import Clock
-from hailstorm.runtime.errors import ServiceError
+from hailstorm.runtime.errors import ResourceExhaustedError, ServiceError
 from hailstorm.runtime.flags import Flags
+from hailstorm.runtime.priority import Priority
 from hailstorm.types.v1 import types_pb2
 
 # The most that location tells of at once; a cell with as many is not short of any.
@@ -78,14 +80,18 @@ class Market:
         self._clock = clock
         self._cells: dict[Place, Cell] = {}
         self._looked_at = clock.monotonic()
+        self._has_looked = False
+        self._is_shed = False
         refused = Counter(
             "hailstorm_requests_refused",
             "Requests for trips that were refused at the door, by why.",
             ("why",),
             registry=registry,
         )
-        self._gated = refused.labels(why="too_few_drivers")
-        self._closed = refused.labels(why="cell_closed")
+        # All of them from the start: a series that appears late looks like a jump.
+        self._refused = {
+            kind.reason: refused.labels(why=kind.reason.lower()) for kind in DOOR_REFUSALS
+        }
         self._weighed = Gauge(
             "hailstorm_market_cells", "Cells with a price of their own.", registry=registry
         )
@@ -103,7 +109,6 @@ class Market:
         """Let a new request in, or raise CellClosedError or TooFewDriversError."""
         context = {"city": city_id, "cell": cell_name(cell)}
         if not self._flags.boolean(NEW_REQUESTS, True, **context):
-            self._closed.inc()
             raise CellClosedError(context["cell"])
         known = self._known((city_id, cell))
         if known is None or not self._flags.boolean(REQUEST_GATE, True, **context):
@@ -111,8 +116,11 @@ class Market:
         s = self._settings
         unallocated = known.demand.unallocated
         if is_gated(unallocated, known.idle_drivers, s.gate_ratio, s.gate_allowance):
-            self._gated.inc()
             raise TooFewDriversError(context["cell"], s.gate_retry_seconds)
+
+    def count_refusal(self, refusal: ServiceError) -> None:
+        """A rider was told one of DOOR_REFUSALS; whoever only repeats a request is not."""
+        self._refused[refusal.reason].inc()
 
     async def follow(self) -> None:
         """Look again and again for as long as the process lives."""
@@ -121,6 +129,7 @@ class Market:
             try:
                 await self.look()
             except ServiceError as error:
+                self._is_shed = isinstance(error, ResourceExhaustedError)
                 _log.debug("no look at the market: %s", error)
 
     async def look(self) -> None:
@@ -137,9 +146,15 @@ class Market:
                 demands.setdefault(place, Demand(0, 0))
         turn = asyncio.Semaphore(SEARCHES_AT_ONCE)
 
-        async def supply(place: Place) -> int:
+        async def supply(place: Place) -> int | None:
             async with turn:
-                return await self._idle_drivers(place)
+                try:
+                    return await self._idle_drivers(place)
+                except ResourceExhaustedError:
+                    # Of dozens one is soon shed, and must not end the whole look: who
+                    # was idle at the last one will do, and a new cell waits for the next.
+                    before = self._cells.get(place)
+                    return None if before is None else before.idle_drivers
 
         supplies = await asyncio.gather(*(supply(place) for place in demands))
         now = self._clock.monotonic()
@@ -147,27 +162,38 @@ class Market:
         self._cells = {
             place: self._weigh(place, demand, idle, elapsed)
             for (place, demand), idle in zip(demands.items(), supplies, strict=True)
+            if idle is not None
         }
+        self._has_looked, self._is_shed = True, False
         self._weighed.set(len(self._cells))
 
     def _weigh(self, place: Place, demand: Demand, idle: int, elapsed: float) -> Cell:
-        before = self._cells.get(place)
-        pressure = smoothed(
-            before.pressure if before else MIN_MULTIPLIER,
-            pressure_of(demand.requests, idle),
-            elapsed,
-            self._settings.memory_seconds,
+        observed = pressure_of(demand.requests, idle)
+        if not self._has_looked:
+            # Nothing is known of the time before, in which the other pods came to
+            # their prices; from 1.0 on, each roll would make the city cheap.
+            return Cell(demand, idle, observed)
+        known = self._cells.get(place)
+        before = known.pressure if known else MIN_MULTIPLIER
+        return Cell(
+            demand, idle, smoothed(before, observed, elapsed, self._settings.memory_seconds)
         )
-        return Cell(demand, idle, pressure)
 
     async def _idle_drivers(self, place: Place) -> int:
         city_id, cell = place
         latitude, longitude = centre(cell)
         point = types_pb2.LatLng(latitude=latitude, longitude=longitude)
-        return len(await self._neighbours.drivers_at(city_id, point, self._radius_m, MAX_DRIVERS))
+        found = await self._neighbours.drivers_at(
+            city_id, point, self._radius_m, MAX_DRIVERS, Priority.SHEDDABLE
+        )
+        return len(found)
 
     def _known(self, place: Place) -> Cell | None:
         stale_seconds = LOOKS_UNTIL_STALE * self._settings.poll_milliseconds / 1000
+        if self._is_shed:
+            # A crowd sheds looks, and is what gates are for. But after the window none
+            # of the requests counts that were seen.
+            stale_seconds = max(stale_seconds, self._settings.window_seconds)
         if self._clock.monotonic() - self._looked_at > stale_seconds:
             return None
         return self._cells.get(place)

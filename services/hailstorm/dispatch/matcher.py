@@ -80,7 +80,19 @@ class Matcher:
 
         Repeatable by its idempotency_key. Raises ServiceError.
         """
-        trip = await self._neighbours.create_trip(request, surge_multiplier)
+        return await self._serve(await self._neighbours.create_trip(request, surge_multiplier))
+
+    async def repeat_request(self, request: Any) -> Any | None:
+        """
+        Serve a RequestTripRequest whose key has made a trip before; None without one.
+
+        Raises ServiceError.
+        """
+        trip = await self._neighbours.find_created(request)
+        return None if trip is None else await self._serve(trip)
+
+    async def _serve(self, trip: Any) -> Any:
+        """Go on with a trip on record from where it stands; the trip after it."""
         log_fields(trip_id=trip.trip_id)
         if trip.state != _REQUESTED or trip.version > 1:
             # One that was offered before is searched for already, by `searches`,

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from hailstorm.dispatch.cells import market_cell
+from hailstorm.dispatch.errors import DOOR_REFUSALS
 from hailstorm.dispatch.market import Market
 from hailstorm.dispatch.matcher import Matcher
 from hailstorm.dispatch.neighbours import Neighbours
@@ -60,15 +61,17 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
         if request.HasField("quote_id"):
             violations.identifier("quote_id", request.quote_id)
         violations.raise_if_any()
-        terms = _terms(request)
-        if request.HasField("quote_id"):
-            multiplier = self._quotes.multiplier(request.quote_id, terms)
+        try:
+            multiplier = self._admitted(request)
+        except DOOR_REFUSALS as refusal:
+            # What was promised before is kept: this may be a repeated call.
+            trip = await self._matcher.repeat_request(request)
+            if trip is None:
+                self._market.count_refusal(refusal)
+                raise
         else:
-            multiplier = self._market.multiplier(terms.city_id, terms.cell)
-        self._market.check(terms.city_id, terms.cell)
-        return dispatch_pb2.RequestTripResponse(
-            trip=await self._matcher.request_trip(request, multiplier)
-        )
+            trip = await self._matcher.request_trip(request, multiplier)
+        return dispatch_pb2.RequestTripResponse(trip=trip)
 
     async def GetQuote(self, request: Any, _context: Any) -> Any:
         violations = Violations()
@@ -105,6 +108,16 @@ class DispatchServicer(dispatch_pb2_grpc.DispatchServiceServicer):
                 async for event in events:
                     yield event
             yield dispatch_pb2.WatchOffersResponse(resume=dispatch_pb2.WatchOffersResume())
+
+    def _admitted(self, request: Any) -> float:
+        """The multiplier of a new request. Raises DOOR_REFUSALS."""
+        terms = _terms(request)
+        if request.HasField("quote_id"):
+            multiplier = self._quotes.multiplier(request.quote_id, terms)
+        else:
+            multiplier = self._market.multiplier(terms.city_id, terms.cell)
+        self._market.check(terms.city_id, terms.cell)
+        return multiplier
 
     async def _answer(self, request: Any, accept: bool) -> Any:
         violations = Violations()

@@ -70,8 +70,9 @@ class MatchingSettings:
     )
     neighbour_max_calls: int = setting(
         160,
-        doc="Calls to one neighbour at a time; more are refused. Half of server.max_concurrent, so "
-        "that one that does not answer leaves the other half to who does not need it.",
+        doc="Calls to one neighbour at a time; more are refused, and of those that begin "
+        "something more than 80 %. Half of server.max_concurrent, so that one that does not answer "
+        "leaves the other half to who does not need it.",
         minimum=1,
         maximum=100_000,
     )

@@ -95,6 +95,12 @@ def outgoing_metadata(otherwise: Priority | None = None) -> tuple[tuple[str, str
     return ((REQUEST_ID_KEY, call.request_id), (PRIORITY_KEY, call.priority.word))
 
 
+def outgoing_priority(otherwise: Priority) -> Priority:
+    """The class of a call made on behalf of this one; `otherwise` where none is served."""
+    call = _current.get()
+    return otherwise if call is None or call.priority is None else call.priority
+
+
 def request_id_from(metadata: Any) -> str:
     """The caller's request id, or a new one when there is none that can be logged."""
     for key, value in metadata:

@@ -6,17 +6,23 @@ calls that do not need it. A breaker: after failures in a row it is not asked
 for a moment, so that callers hear so at once instead of waiting each for
 itself. Neither waits in line: there is nothing behind a full bulkhead that
 would be better a moment later.
+
+What the door of the process keeps for the calls that matter most, the bulkhead
+keeps as well: filled by the others, it would refuse whom the door had let in.
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from hailstorm.runtime.admission import SHARES
 from hailstorm.runtime.breaker import Breaker
 from hailstorm.runtime.clock import Clock
 from hailstorm.runtime.errors import UnavailableError
+from hailstorm.runtime.priority import Priority
 
 
 class DependencyMetrics:
@@ -50,7 +56,8 @@ class Dependency:
         breaker_open_seconds: float,
     ) -> None:
         self._name = name
-        self._max_calls = max_calls
+        # As at the door: a class finds a place while all calls together are fewer.
+        self._places = {each: math.ceil(max_calls * share) for each, share in SHARES.items()}
         self._breaker = Breaker(clock, breaker_failures, breaker_open_seconds)
         self._calls = 0
         self._gauge = metrics.in_flight.labels(dependency=name)
@@ -58,15 +65,15 @@ class Dependency:
         self._away = metrics.refused.labels(dependency=name, cause="away")
 
     @contextlib.contextmanager
-    def asking(self, own_patience: bool) -> Iterator[None]:
+    def asking(self, own_patience: bool, priority: Priority = Priority.CRITICAL) -> Iterator[None]:
         """
         Make one call inside the block; its errors go through.
 
-        Raises UnavailableError, before the call, when there is no place or the
+        Raises UnavailableError, before the call, when its class has no place or the
         neighbour is taken to be away. `own_patience` says that a deadline which
         ends the call is ours: one of the caller's says nothing of the neighbour.
         """
-        if self._calls >= self._max_calls:
+        if self._calls >= self._places[priority]:
             self._full.inc()
             raise UnavailableError(
                 f"{self._calls} calls wait for {self._name}", reason="DEPENDENCY_BUSY"

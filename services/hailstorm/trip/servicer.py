@@ -20,6 +20,7 @@ from hailstorm.trip.messages import (
 )
 from hailstorm.trip.queries import Queries
 from hailstorm.trip.repository.reads import PageEnd
+from hailstorm.trip.repository.writes import Key
 from hailstorm.trip.states import Move
 from hailstorm.trip.transitions import Transitions, Wish
 from hailstorm.trip.trips import Answer, Trip
@@ -39,6 +40,7 @@ PRIORITIES: Final = {
     "WatchTrip": Priority.CRITICAL,
     # A request on its way to a driver, or to the fact that there is none.
     "CreateTrip": Priority.NORMAL,
+    "FindCreatedTrip": Priority.NORMAL,
     "OfferTrip": Priority.NORMAL,
     "AbandonTrip": Priority.NORMAL,
     "ClaimSearches": Priority.NORMAL,
@@ -111,9 +113,7 @@ class TripServicer(trip_pb2_grpc.TripServiceServicer):
             surge_multiplier=surge,
             quote_id=request.quote_id if request.HasField("quote_id") else None,
         )
-        # The rider's words must be the same again; the multiplier is dispatch's,
-        # which may have found another one when the rider asks a second time.
-        key = key_of("CreateTrip", request.rider_id, request, without=("surge_multiplier",))
+        key = _creation_key(request)
         try:
             await self._eligibility.check(wish.city_id, wish.rider_id)
         except (RiderBlockedError, CityClosedError):
@@ -125,6 +125,19 @@ class TripServicer(trip_pb2_grpc.TripServiceServicer):
             trip = await self._transitions.create(wish, key)
         log_fields(trip_id=trip.trip_id)
         return _holding(trip_pb2.CreateTripResponse(), trip)
+
+    async def FindCreatedTrip(self, request: Any, _context: Any) -> Any:
+        wish = request.request
+        violations = Violations()
+        violations.idempotency_key("request.idempotency_key", wish.idempotency_key)
+        violations.identifier("request.city_id", wish.city_id)
+        violations.identifier("request.rider_id", wish.rider_id)
+        violations.raise_if_any()
+        trip = await self._transitions.created(wish.city_id, _creation_key(wish))
+        if trip is None:
+            return trip_pb2.FindCreatedTripResponse()
+        log_fields(city_id=trip.city_id, trip_id=trip.trip_id)
+        return _holding(trip_pb2.FindCreatedTripResponse(), trip)
 
     async def OfferTrip(self, request: Any, _context: Any) -> Any:
         violations = _trip_violations(request)
@@ -309,6 +322,16 @@ class TripServicer(trip_pb2_grpc.TripServiceServicer):
             key_of(method, driver_id, request),
             lambda trip, now: (trips.decide_drive(trip, move, driver_id, expected, now),),
         )
+
+
+def _creation_key(request: Any) -> Key:
+    """
+    The key of a CreateTripRequest.
+
+    The rider's words must be the same again; the multiplier is dispatch's, which
+    may have found another one when the rider asks a second time.
+    """
+    return key_of("CreateTrip", request.rider_id, request, without=("surge_multiplier",))
 
 
 def _trip_violations(request: Any) -> Violations:

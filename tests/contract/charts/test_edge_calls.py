@@ -127,7 +127,8 @@ def test_request_above_the_limit_is_resource_exhausted(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["CreateTrip", "OfferTrip", "AnswerOffer", "ListOffers", "AbandonTrip"]
+    "method",
+    ["CreateTrip", "FindCreatedTrip", "OfferTrip", "AnswerOffer", "ListOffers", "AbandonTrip"],
 )
 def test_method_for_services_is_refused_outside(edge: Edge, method: str) -> None:
     request = getattr(trip_pb2, f"{method}Request")()

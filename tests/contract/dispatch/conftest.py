@@ -92,6 +92,7 @@ def neighbours() -> Neighbourhood:
     return Neighbourhood(
         {
             "CreateTrip": trip_pb2.CreateTripResponse(trip=REQUESTED),
+            "FindCreatedTrip": trip_pb2.FindCreatedTripResponse(),
             "NearbyDrivers": location_pb2.NearbyDriversResponse(
                 drivers=[location_pb2.NearbyDriver(driver_id="driver-1", distance_m=5)]
             ),

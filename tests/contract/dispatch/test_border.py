@@ -1,6 +1,7 @@
 """What dispatch says to riders when its neighbours say something else."""
 
 import asyncio
+import math
 from typing import Any
 
 import grpc
@@ -18,6 +19,8 @@ from contract.dispatch.conftest import (
 from eventually import eventually
 from hailstorm.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
 from hailstorm.location.v1 import location_pb2
+from hailstorm.runtime.admission import SHARES
+from hailstorm.runtime.priority import Priority
 from hailstorm.trip.v1 import trip_pb2
 from hailstorm.types.v1 import types_pb2
 from service_in_process import InProcessService
@@ -212,7 +215,7 @@ async def test_neighbour_that_is_too_slow_is_unavailable_while_the_rider_still_w
     assert error.code() is Code.UNAVAILABLE
 
 
-async def test_slow_neighbour_takes_half_of_the_places_and_no_more(
+async def test_slow_neighbour_takes_its_part_of_the_places_and_no_more(
     new_dispatch: NewDispatch, neighbours: Neighbourhood
 ) -> None:
     """Places are left for those who do not need it; who finds none is told at once."""
@@ -225,7 +228,7 @@ async def test_slow_neighbour_takes_half_of_the_places_and_no_more(
         await door.wait()
         return EMPTY
 
-    most = dispatch.settings.dispatch.neighbour_max_calls
+    most = math.ceil(dispatch.settings.dispatch.neighbour_max_calls * SHARES[Priority.NORMAL])
     waiting = "hailstorm_dependency_in_flight"
     async with dispatch.channel() as channel:
         stub = dispatch_pb2_grpc.DispatchServiceStub(channel)

@@ -6,7 +6,12 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from contract.dispatch.conftest import Neighbourhood, NewDispatch, SetFlags
+from contract.dispatch.conftest import (
+    MATCHED,
+    Neighbourhood,
+    NewDispatch,
+    SetFlags,
+)
 from contract.dispatch.test_border import SPOT, refusal, request
 from contract.dispatch.test_offers_border import details
 from eventually import eventually
@@ -120,7 +125,8 @@ async def test_quote_of_somebody_else_is_refused(
     error = await refusal(stub, quote_id=(await quote(stub)).quote_id, **change)
     assert error.code() is Code.FAILED_PRECONDITION
     assert details(error, error_details_pb2.ErrorInfo).reason == "QUOTE_UNKNOWN"
-    assert neighbours.heard == []
+    # Whether it is on record already is all that anybody is asked.
+    assert neighbours.methods() == ["FindCreatedTrip"]
 
 
 async def test_expired_quote_is_refused(
@@ -182,6 +188,10 @@ async def test_request_is_refused_where_riders_outrun_drivers(
     assert trailers["x-envoy-ratelimited"] == "true"
     assert neighbours.methods().count("CreateTrip") == made
     assert busy.sample("hailstorm_requests_refused_total", why="too_few_drivers") >= 2
+    found = trip_pb2.FindCreatedTripResponse(trip=MATCHED)
+    neighbours.answers["FindCreatedTrip"] = found
+    assert await request(busy_stub) == MATCHED
+    neighbours.answers["FindCreatedTrip"] = trip_pb2.FindCreatedTripResponse()
     assert await refusal_code(busy_stub, pickup=ELSEWHERE) is Code.OK
     flags.values["request-gate"] = False
     assert await refusal_code(busy_stub) is Code.OK
@@ -201,3 +211,67 @@ async def test_closed_cell_takes_no_new_requests(
     assert await refusal_code(busy_stub, pickup=ELSEWHERE) is Code.OK
     flags.cells.clear()
     assert await refusal_code(busy_stub) is Code.OK
+
+
+async def test_new_pod_takes_the_price_that_it_finds(
+    new_dispatch: NewDispatch, neighbours: Neighbourhood
+) -> None:
+    """Smoothed from 1.0 on, each roll would make the city cheap for a minute."""
+    neighbours.answers["CountRequests"] = [Code.UNAVAILABLE, counts(5, 0)]
+    service = await new_dispatch(MARKET_POLL_MILLISECONDS="20", MARKET_MEMORY_SECONDS="3600")
+    async with service.channel() as channel:
+        stub = dispatch_pb2_grpc.DispatchServiceStub(channel)
+        await eventually(lambda: multiplier(stub), 20, until=lambda m: m == 3.0)
+
+
+async def test_place_that_becomes_busy_later_becomes_dear_slowly(
+    new_dispatch: NewDispatch, neighbours: Neighbourhood
+) -> None:
+    service = await new_dispatch(MARKET_POLL_MILLISECONDS="20", MARKET_MEMORY_SECONDS="3600")
+    await eventually(lambda: neighbours.methods().count("CountRequests") >= 2, 20)
+    neighbours.answers["CountRequests"] = counts(5, 0)
+    await eventually(lambda: service.sample("hailstorm_market_cells"), 20)
+    async with service.channel() as channel:
+        assert await multiplier(dispatch_pb2_grpc.DispatchServiceStub(channel)) == 1.0
+
+
+async def test_looks_at_the_market_are_shed_before_requests(
+    busy_stub: Any, neighbours: Neighbourhood
+) -> None:
+    await eventually(lambda: multiplier(busy_stub), 20, until=lambda m: m == 3.0)
+    assert {each.method: each.priority for each in neighbours.heard} == {
+        "CountRequests": "sheddable",
+        "NearbyDrivers": "sheddable",
+    }
+
+
+async def test_prices_hold_while_looks_are_shed_but_not_for_ever(
+    new_dispatch: NewDispatch, neighbours: Neighbourhood
+) -> None:
+    neighbours.answers["CountRequests"] = counts(5, 0)
+    patient, hasty = (
+        await new_dispatch(**QUICK),
+        await new_dispatch(**QUICK, MARKET_WINDOW_SECONDS="1"),
+    )
+    async with patient.channel() as channel, hasty.channel() as other:
+        stub = dispatch_pb2_grpc.DispatchServiceStub(channel)
+        short = dispatch_pb2_grpc.DispatchServiceStub(other)
+        for each in (stub, short):
+            await eventually(lambda each=each: multiplier(each), 20, until=lambda m: m == 3.0)
+        neighbours.answers["CountRequests"] = Code.RESOURCE_EXHAUSTED
+        # A second is many more looks than may fail otherwise.
+        await eventually(lambda: multiplier(short), 20, until=lambda m: m == 1.0)
+        assert await multiplier(stub) == 3.0
+
+
+async def test_shed_search_for_drivers_does_not_end_the_look(
+    busy_stub: Any, neighbours: Neighbourhood
+) -> None:
+    await eventually(lambda: multiplier(busy_stub), 20, until=lambda m: m == 3.0)
+    neighbours.answers["NearbyDrivers"] = Code.RESOURCE_EXHAUSTED
+    neighbours.answers["CountRequests"] = counts(50, 50)
+    await eventually(
+        lambda: refusal(busy_stub),
+        20,
+        until=lambda e: details(e, error_details_pb2.ErrorInfo).reason == "TOO_FEW_DRIVERS",
+    )

@@ -9,6 +9,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from contract.dispatch.conftest import MATCHED, Neighbourhood, NewDispatch
+from contract.dispatch.test_border import refusal, request
 from eventually import eventually
 from hailstorm.dispatch.v1 import dispatch_pb2, dispatch_pb2_grpc
 from hailstorm.runtime.violations import IDEMPOTENCY_KEY_PATTERN
@@ -94,6 +95,33 @@ async def test_key_of_an_answer_follows_from_offer_driver_and_answer(
     assert all(IDEMPOTENCY_KEY_PATTERN.fullmatch(key) for key in keys)
     assert keys[:4] == keys[4:]
     assert len(set(keys[:4])) == 4
+
+
+async def test_driver_who_accepts_is_served_while_new_requests_fill_their_places(
+    new_dispatch: NewDispatch, neighbours: Neighbourhood
+) -> None:
+    """A rider and a driver wait for each other; new riders may ask again."""
+    dispatch = await new_dispatch(DISPATCH_NEIGHBOUR_MAX_CALLS="10", DISPATCH_CALL_SECONDS="60")
+    door = asyncio.Event()
+
+    async def offer() -> Any:
+        await door.wait()
+        return trip_pb2.OfferTripResponse(trip=MATCHED)
+
+    async with dispatch.channel() as channel:
+        stub = dispatch_pb2_grpc.DispatchServiceStub(channel)
+        # Connected before it counts how many calls wait.
+        assert await eventually(lambda: request(stub, timeout=60), 50) == MATCHED
+        neighbours.answers["OfferTrip"] = offer
+        calls = [asyncio.create_task(request(stub, timeout=60)) for _ in range(8)]
+        in_flight = "hailstorm_dependency_in_flight"
+        await eventually(
+            lambda: dispatch.sample(in_flight, dependency="trip"), 50, until=lambda n: n == 8
+        )
+        assert "wait for trip" in ((await refusal(stub, timeout=60)).details() or "")
+        assert (await answer(stub, "AcceptOffer")).trip == MATCHED
+        door.set()
+        assert await asyncio.gather(*calls) == [MATCHED] * 8
 
 
 async def test_decline_takes_the_search_up_at_once(stub: Any, neighbours: Neighbourhood) -> None:

@@ -20,6 +20,7 @@ DRIVE = {**TRIP, "driver_id": "driver-1"}
 # One good request of each method; the store is all that is missing.
 GOOD: dict[str, dict[str, Any]] = {
     "CreateTrip": {**KEYED, "rider_id": "rider-1", "pickup": SPOT, "dropoff": SPOT},
+    "FindCreatedTrip": {"request": {**KEYED, "rider_id": "rider-1", "pickup": SPOT}},
     "OfferTrip": {**TRIP, "driver_ids": ["driver-1"]},
     "AnswerOffer": {**KEYED, "offer_id": "trip-1-o2", "driver_id": "driver-1", "accept": True},
     "ListOffers": {"city_id": "nyc", "driver_ids": ["driver-1"]},
@@ -35,6 +36,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "WatchTrip": {"city_id": "nyc", "trip_id": "trip-1"},
 }
 HERE_AND_NOWHERE = types_pb2.LatLng(latitude=float("nan"), longitude=-190)
+WORDS = {f"request.{name}" for name in ("idempotency_key", "city_id", "rider_id")}
 BAD: list[tuple[str, dict[str, Any], set[str]]] = [
     ("CreateTrip", {"idempotency_key": "short"}, {"idempotency_key"}),
     ("CreateTrip", {"idempotency_key": "", "city_id": ""}, {"idempotency_key", "city_id"}),
@@ -44,6 +46,7 @@ BAD: list[tuple[str, dict[str, Any], set[str]]] = [
     ("CreateTrip", {"surge_multiplier": 3.1}, {"surge_multiplier"}),
     ("CreateTrip", {"surge_multiplier": float("nan")}, {"surge_multiplier"}),
     ("CreateTrip", {"quote_id": ""}, {"quote_id"}),
+    ("FindCreatedTrip", {"request": None}, WORDS),
     ("OfferTrip", {"driver_ids": []}, {"driver_ids"}),
     ("OfferTrip", {"driver_ids": ["d"] * 101}, {"driver_ids"}),
     ("OfferTrip", {"driver_ids": ["d", "é"]}, {"driver_ids[1]"}),

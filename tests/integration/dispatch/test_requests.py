@@ -9,11 +9,12 @@ import grpc
 import pytest
 
 from eventually import eventually
+from hailstorm.dispatch.v1 import dispatch_pb2
 from hailstorm.runtime.statuses import reason_of
 from integration.dispatch.conftest import System, wish
 from integration.stores import Database, PostgresServer, RedisServer
 from integration.trip.test_exactly_once import DOUBLE_DRIVERS, DOUBLE_TRIPS, TORN
-from trip_calls import CITY, refusal, state_name
+from trip_calls import CITY, DROPOFF, PICKUP, refusal, state_name
 
 # Longer than anything here takes on a busy machine.
 PATIENCE = 60
@@ -63,6 +64,28 @@ async def test_repeated_request_gives_the_same_trip_on_another_dispatch(
     again = await system.dispatch(1).RequestTrip(wish("request-1"), timeout=PATIENCE)
     assert again == first
     assert state_name(first.trip) == "MATCHED"
+    assert await sql.fetchval("SELECT count(*) FROM trips") == 1
+
+
+async def test_repeated_request_gives_the_same_trip_where_a_new_one_is_refused(
+    system: System, sql: asyncpg.Connection
+) -> None:
+    await system.report("driver-1", "driver-2")
+    question = dispatch_pb2.GetQuoteRequest(
+        city_id=CITY, rider_id="rider-1", pickup=PICKUP, dropoff=DROPOFF
+    )
+    given = (await system.dispatch(0).GetQuote(question, timeout=PATIENCE)).quote_id
+    asked = wish("request-1", quote_id=given)
+    first = await system.dispatch(0).RequestTrip(asked, timeout=PATIENCE)
+    # Each dispatch here signs with a key of its own, so the other one knows no such quote.
+    other = system.dispatch(1)
+    assert await other.RequestTrip(asked, timeout=PATIENCE) == first
+    assert state_name(first.trip) == "MATCHED"
+    new = await refusal(other.RequestTrip(wish("request-2", quote_id=given), timeout=PATIENCE))
+    assert reason_of(new) == "QUOTE_UNKNOWN"
+    moved = wish("request-1", quote_id=given, dropoff=PICKUP)
+    error = await refusal(other.RequestTrip(moved, timeout=PATIENCE))
+    assert error.code() is grpc.StatusCode.ALREADY_EXISTS
     assert await sql.fetchval("SELECT count(*) FROM trips") == 1
 
 

@@ -11,7 +11,7 @@ from grpc_status import rpc_status
 
 from hailstorm.trip.v1 import trip_pb2
 from integration.trip.conftest import NewTripService
-from trip_calls import DROPOFF, TripCalls, fresh, refusal, state_name
+from trip_calls import CITY, DROPOFF, PICKUP, TripCalls, fresh, refusal, state_name
 
 
 async def test_concurrent_repeats_have_one_effect_each(
@@ -63,6 +63,28 @@ async def test_repeated_creation_tells_how_far_the_trip_is(calls: TripCalls) -> 
     await calls.offer(first, "driver-1")
     again = await calls.create("the-key-1")
     assert (again.trip_id, state_name(again)) == (first.trip_id, "MATCHED")
+
+
+async def test_created_trip_is_found_by_its_key_and_none_is_made(
+    calls: TripCalls, sql: asyncpg.Connection
+) -> None:
+    async def find(key: str, **fields: Any) -> Any:
+        wish = {"city_id": CITY, "rider_id": "rider-1", "pickup": PICKUP, "dropoff": DROPOFF}
+        request = trip_pb2.CreateTripRequest(**{"idempotency_key": key, **wish, **fields})
+        question = trip_pb2.FindCreatedTripRequest(request=request)
+        return await calls.stub.FindCreatedTrip(question, timeout=30)
+
+    assert not (await find("the-key-1")).HasField("trip")
+    assert await sql.fetchval("SELECT count(*) FROM trips") == 0
+    first = await calls.create("the-key-1", surge_multiplier=1.5)
+    await calls.offer(first, "driver-1")
+    # As it stands now, whatever multiplier it would have by now.
+    found = (await find("the-key-1")).trip
+    assert (found.trip_id, state_name(found)) == (first.trip_id, "MATCHED")
+    assert not (await find("the-key-1", rider_id="rider-2")).HasField("trip")
+    error = await refusal(find("the-key-1", pickup=DROPOFF))
+    assert error.code() is grpc.StatusCode.ALREADY_EXISTS
+    assert await sql.fetchval("SELECT count(*) FROM trips") == 1
 
 
 async def test_key_of_another_rider_is_another_key(calls: TripCalls) -> None:

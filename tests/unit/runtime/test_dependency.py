@@ -1,5 +1,6 @@
 """Who may ask a neighbour, and what its answers say about it."""
 
+import contextlib
 from typing import Any
 
 import grpc
@@ -7,7 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from hailstorm.runtime.dependency import Dependency, DependencyMetrics
-from hailstorm.runtime.errors import UnavailableError
+from hailstorm.runtime.errors import RetryableError, UnavailableError
+from hailstorm.runtime.priority import Priority
 
 
 class House:
@@ -45,6 +47,25 @@ def test_full_bulkhead_refuses_at_once_and_has_room_again(house: House) -> None:
         house.call(None)
     house.call(None)
     assert house.refused("full") == 1
+
+
+def test_what_was_begun_finds_a_place_among_what_begins(clock: Any) -> None:
+    registry = CollectorRegistry()
+    trip = Dependency("trip", clock, DependencyMetrics(registry), 10, 3, 0.25)
+    full = pytest.raises(RetryableError, match="calls wait for trip")
+    with contextlib.ExitStack() as calls:
+        for _ in range(6):
+            calls.enter_context(trip.asking(True, Priority.SHEDDABLE))
+        with full, trip.asking(True, Priority.SHEDDABLE):
+            pass
+        for _ in range(2):
+            calls.enter_context(trip.asking(True, Priority.NORMAL))
+        with full, trip.asking(True, Priority.NORMAL):
+            pass
+        for _ in range(2):
+            calls.enter_context(trip.asking(True, Priority.CRITICAL))
+        with full, trip.asking(True, Priority.CRITICAL):
+            pass
 
 
 @pytest.mark.parametrize(

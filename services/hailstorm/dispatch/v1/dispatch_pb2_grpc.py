@@ -75,7 +75,7 @@ class DispatchServiceServicer:
         TripService.WatchTrip.
 
         Repeating it with the same idempotency_key and the same body gives the
-        same trip.
+        same trip, also when a new request would be refused by now.
 
         INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
         ALREADY_EXISTS: the idempotency_key was used with another body.

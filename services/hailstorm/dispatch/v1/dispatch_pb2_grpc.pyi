@@ -42,7 +42,7 @@ class DispatchServiceStub:
     TripService.WatchTrip.
 
     Repeating it with the same idempotency_key and the same body gives the
-    same trip.
+    same trip, also when a new request would be refused by now.
 
     INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
     ALREADY_EXISTS: the idempotency_key was used with another body.
@@ -101,7 +101,7 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     TripService.WatchTrip.
 
     Repeating it with the same idempotency_key and the same body gives the
-    same trip.
+    same trip, also when a new request would be refused by now.
 
     INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
     ALREADY_EXISTS: the idempotency_key was used with another body.
@@ -163,7 +163,7 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         TripService.WatchTrip.
 
         Repeating it with the same idempotency_key and the same body gives the
-        same trip.
+        same trip, also when a new request would be refused by now.
 
         INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
         ALREADY_EXISTS: the idempotency_key was used with another body.

@@ -131,6 +131,54 @@ class CreateTripResponse(_message.Message):
 Global___CreateTripResponse: _TypeAlias = CreateTripResponse  # noqa: Y015
 
 @_typing.final
+class FindCreatedTripRequest(_message.Message):
+    """A request that may be on record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> Global___CreateTripRequest:
+        """As it would be given to CreateTrip; its surge_multiplier is not looked at."""
+
+    def __init__(
+        self,
+        *,
+        request: Global___CreateTripRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindCreatedTripRequest: _TypeAlias = FindCreatedTripRequest  # noqa: Y015
+
+@_typing.final
+class FindCreatedTripResponse(_message.Message):
+    """The trip on record, if any."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def trip(self) -> _types_pb2.Trip:
+        """As it stands now; absent when the key was never used."""
+
+    def __init__(
+        self,
+        *,
+        trip: _types_pb2.Trip | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trip", b"trip"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["trip", b"trip"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindCreatedTripResponse: _TypeAlias = FindCreatedTripResponse  # noqa: Y015
+
+@_typing.final
 class OfferTripRequest(_message.Message):
     """Candidates for a trip."""
 

@@ -50,6 +50,11 @@ class TripServiceStub:
                 request_serializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.CreateTripRequest.SerializeToString,
                 response_deserializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.CreateTripResponse.FromString,
                 _registered_method=True)
+        self.FindCreatedTrip = channel.unary_unary(
+                '/hailstorm.trip.v1.TripService/FindCreatedTrip',
+                request_serializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.FindCreatedTripRequest.SerializeToString,
+                response_deserializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.FindCreatedTripResponse.FromString,
+                _registered_method=True)
         self.OfferTrip = channel.unary_unary(
                 '/hailstorm.trip.v1.TripService/OfferTrip',
                 request_serializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.OfferTripRequest.SerializeToString,
@@ -136,6 +141,17 @@ class TripServiceServicer:
 
         PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
         FAILED_PRECONDITION: the city takes no new trips, reason CITY_CLOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindCreatedTrip(self, request, context):
+        """Finds the trip that an earlier CreateTrip with the same key made, and makes
+        none. Called by dispatch before it refuses a request, since what was
+        promised before is kept. Safe to repeat.
+
+        ALREADY_EXISTS: the idempotency_key was used with another body.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -283,6 +299,11 @@ def add_TripServiceServicer_to_server(servicer, server):
                     request_deserializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.CreateTripRequest.FromString,
                     response_serializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.CreateTripResponse.SerializeToString,
             ),
+            'FindCreatedTrip': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindCreatedTrip,
+                    request_deserializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.FindCreatedTripRequest.FromString,
+                    response_serializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.FindCreatedTripResponse.SerializeToString,
+            ),
             'OfferTrip': grpc.unary_unary_rpc_method_handler(
                     servicer.OfferTrip,
                     request_deserializer=hailstorm_dot_trip_dot_v1_dot_trip__pb2.OfferTripRequest.FromString,
@@ -387,6 +408,33 @@ class TripService:
             '/hailstorm.trip.v1.TripService/CreateTrip',
             hailstorm_dot_trip_dot_v1_dot_trip__pb2.CreateTripRequest.SerializeToString,
             hailstorm_dot_trip_dot_v1_dot_trip__pb2.CreateTripResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindCreatedTrip(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hailstorm.trip.v1.TripService/FindCreatedTrip',
+            hailstorm_dot_trip_dot_v1_dot_trip__pb2.FindCreatedTripRequest.SerializeToString,
+            hailstorm_dot_trip_dot_v1_dot_trip__pb2.FindCreatedTripResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,13 @@ class TripServiceStub:
     PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
     FAILED_PRECONDITION: the city takes no new trips, reason CITY_CLOSED.
     """
+    FindCreatedTrip: _grpc.UnaryUnaryMultiCallable[_trip_pb2.FindCreatedTripRequest, _trip_pb2.FindCreatedTripResponse]
+    """Finds the trip that an earlier CreateTrip with the same key made, and makes
+    none. Called by dispatch before it refuses a request, since what was
+    promised before is kept. Safe to repeat.
+
+    ALREADY_EXISTS: the idempotency_key was used with another body.
+    """
     OfferTrip: _grpc.UnaryUnaryMultiCallable[_trip_pb2.OfferTripRequest, _trip_pb2.OfferTripResponse]
     """Binds the first free one of several drivers to a REQUESTED trip.
 
@@ -153,6 +160,13 @@ class TripServiceAsyncStub(TripServiceStub):
 
     PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
     FAILED_PRECONDITION: the city takes no new trips, reason CITY_CLOSED.
+    """
+    FindCreatedTrip: _aio.UnaryUnaryMultiCallable[_trip_pb2.FindCreatedTripRequest, _trip_pb2.FindCreatedTripResponse]  # type: ignore[assignment]
+    """Finds the trip that an earlier CreateTrip with the same key made, and makes
+    none. Called by dispatch before it refuses a request, since what was
+    promised before is kept. Safe to repeat.
+
+    ALREADY_EXISTS: the idempotency_key was used with another body.
     """
     OfferTrip: _aio.UnaryUnaryMultiCallable[_trip_pb2.OfferTripRequest, _trip_pb2.OfferTripResponse]  # type: ignore[assignment]
     """Binds the first free one of several drivers to a REQUESTED trip.
@@ -260,6 +274,19 @@ class TripServiceServicer(metaclass=_abc_1.ABCMeta):
 
         PERMISSION_DENIED: the rider is blocked, reason RIDER_BLOCKED.
         FAILED_PRECONDITION: the city takes no new trips, reason CITY_CLOSED.
+        """
+
+    @_abc_1.abstractmethod
+    def FindCreatedTrip(
+        self,
+        request: _trip_pb2.FindCreatedTripRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trip_pb2.FindCreatedTripResponse, _abc.Awaitable[_trip_pb2.FindCreatedTripResponse]]:
+        """Finds the trip that an earlier CreateTrip with the same key made, and makes
+        none. Called by dispatch before it refuses a request, since what was
+        promised before is kept. Safe to repeat.
+
+        ALREADY_EXISTS: the idempotency_key was used with another body.
         """
 
     @_abc_1.abstractmethod
