@@ -29,7 +29,8 @@ BENCHMARKS: Final = (
 )
 # Those that take --quick; the others have no shorter form, and are left out then.
 QUICK: Final = frozenset({"positions", "nearby", "transitions", "explain", "request_trip"})
-# The longest takes some ten minutes; a hang must not keep the others waiting for ever.
+# The longest, which loads five million trips, takes some ten minutes; a hang must not keep
+# the others waiting for ever.
 LIMIT_SECONDS: Final = 3_600.0
 # A line while one runs, as a silent minute looks like a hang.
 HEARTBEAT_SECONDS: Final = 30.0

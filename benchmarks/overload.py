@@ -3,12 +3,12 @@ What an overloaded process still does in time: the location service past its kne
 
 Starts a real Redis and a real location process, finds the rate up to which its
 callers are answered within 250 ms (the knee), and offers 0.5, 1, 2 and 3 times
-as much in an open model. Twice: with the limit that follows how long calls wait
-(`gradient`), and with the limit of 256 calls in flight that it came after
-(`fixed`). Server and generator have a core each; Redis shares the generator's,
-as it would be on another machine. What others took of the server's core, and
-how late the generator was, stands beside every figure: a run in which either
-is large says little.
+as much in an open model. Once for each limit of calls in flight that a pod can be
+given: one that stays (`fixed`), and one that follows how long calls wait
+(`gradient`). Judged is what the chart ships; the other is shown beside it. Server
+and generator have a core each; Redis shares the generator's, as it would be on
+another machine. What others took of the server's core, and how late the generator
+was, stands beside every figure: a run in which either is large says little.
 """
 
 import argparse
@@ -24,6 +24,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
+from hailstorm_benchmarks.cpu import core_ticks, process_ticks
 from hailstorm_benchmarks.documents import GOODPUT_ASKED, figures_of
 from hailstorm_benchmarks.report import ROOT, conclude
 from hailstorm_platform.service_process import SERVICES, ServiceProcess
@@ -39,22 +42,13 @@ KNEE_PART: Final = 0.99
 # Above it the generator's own lateness eats what a caller waits.
 MAX_LAG_MS: Final = 25.0
 FIRST_RATE: Final = 200.0
+VALUES: Final = ROOT / "charts" / "hailstorm" / "values.yaml"
 
 
-def core_ticks(core: int) -> tuple[int, int]:
-    """(busy, all) ticks of a core since the machine started."""
-    for line in Path("/proc/stat").read_text().splitlines():
-        name, *numbers = line.split()
-        if name == f"cpu{core}":
-            values = [int(n) for n in numbers[:8]]
-            return sum(values) - values[3] - values[4], sum(values)
-    raise SystemExit(f"this machine has no core {core}; the benchmark needs two")
-
-
-def process_ticks(pid: int) -> int:
-    """Ticks of CPU that a process has had."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+def shipped() -> tuple[str, int]:
+    """`server.limit` and `server.maxPending` of the chart, which every pod gets."""
+    server = yaml.safe_load(VALUES.read_text(encoding="utf-8"))["server"]
+    return server["limit"], server["maxPending"]
 
 
 class Bench:
@@ -237,9 +231,10 @@ def main() -> int:
     # `walled` is for servers that no Envoy stands before: gRPC's core cuts off
     # what exceeds its line, for a tenth of what a refusal by the process costs.
     # 24 calls wait less than the gradient tolerates, so the core cuts first.
+    shipped_limit, shipped_pending = shipped()
     settings = {
-        "fixed": ("fixed", 1000),
-        "gradient": ("gradient", 1000),
+        "fixed": ("fixed", shipped_pending),
+        "gradient": ("gradient", shipped_pending),
         "gradient, walled": ("gradient", 24),
     }
     print(f"seed {arguments.seed}; mix {', '.join(f'{k.name} {k.share:.0%}' for k in MIX)}")
@@ -252,7 +247,7 @@ def main() -> int:
         os.sched_setaffinity(redis.pid, {GENERATOR_CORE})
         knee = arguments.knee
         if knee is None:
-            with bench(redis, "fixed", 1000, arguments.seed) as target:
+            with bench(redis, "fixed", shipped_pending, arguments.seed) as target:
                 knee = find_knee(target, 2.0)
         print(f"knee: {knee:.0f} calls/s with {KNEE_PART:.0%} answered within "
               f"{DEADLINE_SECONDS * 1000:.0f} ms")  # fmt: skip
@@ -287,6 +282,7 @@ def main() -> int:
         "knee_per_second": round(knee, 1),
         "goodput_kept_at_3x": kept,
         "wanted": GOODPUT_ASKED.limit,
+        "shipped": shipped_limit,
         "settings": figures,
         "generator_lag_p99_ms": max(lags),
         "max_generator_lag_ms": MAX_LAG_MS,

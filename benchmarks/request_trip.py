@@ -1,18 +1,20 @@
 """
-RequestTrip through the edge: how fast below the knee, how much of it beyond.
+RequestTrip to matched, through the edge: how fast below the knee, how much of it beyond.
 
 Drives the cluster of `make demo`, which must be up, with the load generator of
 the drills as a process of its own: riders in an open model, who then live their
 trip, drivers who report, riders who only look. The rate of riders grows until
-fewer than 95 % are answered within 250 ms: the knee. Judged are the p99 at half
-of it, and what is still answered in time at three times of it. How late the
-generator was stands beside every step.
+fewer than 95 % have a driver within 250 ms: the knee. Judged are the p99 at half
+of it, and how many still have one in time at three times of it. An answer without a
+driver is none; where they are more than a few, drivers ran out and nothing is judged.
+How late the generator was stands beside every step.
 """
 
 import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,8 @@ from hailstorm_loadtests.history import HistoryError, read_history
 # Issue 4, "Figures to reach".
 P99_ASKED: Final = Asked(250.0, is_floor=False)
 GOODPUT_ASKED: Final = Asked(0.9)
+P99_NAME: Final = "RequestTrip to matched, p99 at half the knee"
+GOODPUT_NAME: Final = "RequestTrip to matched, goodput at 3x the knee"
 METHOD: Final = "RequestTrip"
 # The edge of `make demo`.
 EDGE: Final = "127.0.0.1:18080"
@@ -72,7 +76,8 @@ def offer(target: str, rate: float, seconds: float, seed: int) -> Step:
     step = step_of(history.calls, METHOD, own["demand_at"], seconds)
     say(
         f"{step.offered:.1f} riders/s: {step.good:.1f}/s in time, p99 {step.p99_ms:.0f} ms,"
-        f" generator {step.lag_p99_ms:.0f} ms late (p99), n {step.wishes}"
+        f" generator {step.lag_p99_ms:.0f} ms late (p99), n {step.wishes},"
+        f" answered {step.answered}, without a driver {dict(step.unmatched) or 0}"
     )
     return step
 
@@ -81,7 +86,7 @@ def measure(target: str, runs: int, seconds: float, knee: float | None) -> list[
     """
     Find the knee, if it is not given, then go below and beyond it in turn.
 
-    Raises NoKneeError, LoadError.
+    Raises NoKneeError, LoadError, ValueError.
     """
     if knee is None:
         knee = find_knee(lambda rate: offer(target, rate, seconds, seed=1), FIRST_RATE, MOST_RATE)
@@ -91,21 +96,35 @@ def measure(target: str, runs: int, seconds: float, knee: float | None) -> list[
         below.append(offer(target, knee / 2, seconds, seed=turn + 2))
         at.append(offer(target, knee, seconds, seed=turn + 2))
         beyond.append(offer(target, knee * 3, seconds, seed=turn + 2))
-    lag = max(step.lag_p99_ms for step in (*below, *at, *beyond))
-    why = f"knee {knee:.1f} riders/s; generator up to {lag:.0f} ms late (p99)"
-    if not all(step.is_believable for step in (*below, *at, *beyond)):
-        raise NoKneeError(f"the generator was up to {lag:.0f} ms late (p99)")
+    return judge(knee, below, at, beyond)
+
+
+def judge(
+    knee: float, below: Sequence[Step], at: Sequence[Step], beyond: Sequence[Step]
+) -> list[Figure]:
+    """The figures of the steps at half the knee, at it and at 3x; NoKneeError when one is vain."""
+    steps = (*below, *at, *beyond)
+    for name, some in (("half", below), ("1x", at), ("3x", beyond)):
+        for step in some:
+            if step.doubt:
+                raise NoKneeError(f"at {name} the knee of {knee:.1f} riders/s {step.doubt}")
+    lag = max(step.lag_p99_ms for step in steps)
+    alone = sum(sum(step.unmatched.values()) for step in steps)
+    why = (
+        f"knee {knee:.1f} riders/s; generator up to {lag:.0f} ms late (p99);"
+        f" {alone} of {sum(step.answered for step in steps)} answers without a driver"
+    )
     return [
         Figure(
-            name="RequestTrip p99 at half the knee",
+            name=P99_NAME,
             unit="ms",
             measured=Spread(tuple(step.p99_ms for step in below)),
             asked=P99_ASKED,
             why=why,
         ),
         Figure(
-            name="RequestTrip goodput at 3x the knee",
-            unit="calls/s",
+            name=GOODPUT_NAME,
+            unit="trips/s",
             measured=Spread(tuple(step.good for step in beyond)),
             asked=GOODPUT_ASKED,
             asked_of_ratio=True,
@@ -141,8 +160,8 @@ def main() -> int:
     except (LoadError, NoKneeError, HistoryError, ValueError, subprocess.TimeoutExpired) as error:
         why = " ".join(str(error).split())
         figures = [
-            unknown("RequestTrip p99 at half the knee", why),
-            unknown("RequestTrip goodput at 3x the knee", why),
+            unknown(P99_NAME, why),
+            unknown(GOODPUT_NAME, why),
         ]
     return finish("request_trip", figures, options.output)
 

@@ -3,8 +3,10 @@ Loads two years of trips: 5 million of them, of a million riders.
 
 Into the database of --dsn (which `kubectl port-forward` may lead to), whose
 schema must be there, or into a Postgres of its own, which is gone at the end and
-only shows how fast it goes. The same --seed and --until make the same rows. It
-loads all or nothing, and starts anew when it is called again.
+only shows how fast it goes. The same --seed and --until make the same rows, and
+`explain.py --dsn` shows what the service's statements make of them. It loads all or
+nothing, and starts anew when it is called again. A trip service that runs on it ends
+the requests and offers that are loaded, as they are old.
 """
 
 import argparse
@@ -31,12 +33,12 @@ def plan_of(options: argparse.Namespace) -> Plan:
     )
 
 
-async def load(dsn: str, options: argparse.Namespace) -> Loaded:
-    """Load as the command line asks."""
+async def load(dsn: str, plan: Plan, options: argparse.Namespace) -> Loaded:
+    """Load the plan, as the command line asks."""
     async with connection(dsn) as sql:
         return await seed(
             sql,
-            plan_of(options),
+            plan,
             say,
             anew=options.anew,
             indexes_last=not options.indexes_first,
@@ -63,12 +65,16 @@ def main() -> int:
     )
     options = parser.parse_args()
     try:
+        plan = plan_of(options)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
         if options.dsn:
-            loaded = asyncio.run(load(options.dsn, options))
+            loaded = asyncio.run(load(options.dsn, plan, options))
         else:
             say("no --dsn: a Postgres of its own, gone at the end")
             with migrated() as (_, database):
-                loaded = asyncio.run(load(database.dsn, options))
+                loaded = asyncio.run(load(database.dsn, plan, options))
     except NotEmptyError as error:
         say(f"nothing was loaded: {error}")
         return 1

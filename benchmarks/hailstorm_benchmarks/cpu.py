@@ -40,3 +40,19 @@ def times_of(stat: str) -> tuple[float, float, float, float]:
         int(of_children) / _TICKS,
         int(of_their_system) / _TICKS,
     )
+
+
+def core_ticks(core: int) -> tuple[int, int]:
+    """(busy, all) ticks of a core since the machine started; SystemExit without such a core."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *numbers = line.split()
+        if name == f"cpu{core}":
+            values = [int(n) for n in numbers[:8]]
+            return sum(values) - values[3] - values[4], sum(values)
+    raise SystemExit(f"this machine has no core {core}; the benchmark needs two")
+
+
+def process_ticks(pid: int) -> int:
+    """Ticks of CPU that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])

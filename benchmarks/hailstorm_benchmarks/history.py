@@ -1,9 +1,11 @@
 """
 Two years of trips as COPY lines: pure, and the same for the same seed.
 
-Most trips have ended; a few thousand of the last hour are under way, each with
-a driver of its own. Riders are drawn by Zipf's law, since a few ride daily and
-most hardly ever. Trips come in order of time, as their names do.
+Most trips have ended and are on record; a few thousand of the last minutes are
+under way, in every state that a sweep, a search or a driver looks for, and what
+happened last nobody has been told of yet. Each city has riders of its own, drawn by
+Zipf's law, since a few ride daily and most hardly ever. Trips come in order of
+time, as their names do.
 """
 
 import datetime as dt
@@ -13,6 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from hailstorm.trip.trips import offer_id_of
+from hailstorm_benchmarks.cities import CITIES, City, city_riders, zipf
+
 # Shares, guesses: what ride-hailing companies tell of cancellations, and a city
 # at night without a driver.
 ENDS: Final[tuple[tuple[str, float], ...]] = (
@@ -20,16 +25,28 @@ ENDS: Final[tuple[tuple[str, float], ...]] = (
     ("CANCELLED", 0.09),
     ("UNFULFILLED", 0.05),
 )
-# Name, share of all trips, centre.
-CITIES: Final[tuple[tuple[str, float, float, float], ...]] = (
-    ("nyc", 0.6, 40.75, -73.95),
-    ("chi", 0.25, 41.88, -87.63),
-    ("bos", 0.15, 42.36, -71.06),
-)
+
+
 YEARS: Final = dt.timedelta(days=730)
 # Idempotency keys are forgotten after a day (TripsSettings.key_retention_hours).
 KEY_AGE: Final = dt.timedelta(days=1)
-LIVE_AGE: Final = dt.timedelta(hours=1)
+# Seconds that a trip stays in each state, so that of those under way as many are in it:
+# a search at its longest (MatchingSettings.patience_seconds), an offer until it runs out
+# (TripsSettings.offer_seconds), and the middle of what the load's drivers take to react,
+# to come and to drive (loadtests' riders.py).
+STAYS: Final[tuple[tuple[str, float], ...]] = (
+    ("REQUESTED", 45.0),
+    ("OFFERED", 15.0),
+    ("MATCHED", 35.0),
+    ("ARRIVING", 150.0),
+    ("IN_PROGRESS", 480.0),
+)
+LIVE_AGE: Final = dt.timedelta(seconds=sum(seconds for _, seconds in STAYS))
+OFFER_TTL: Final = dt.timedelta(seconds=15)
+MINUTE: Final = dt.timedelta(minutes=1)
+# As after a minute without a relay, a guess; with one, half a second's events wait
+# (TripsSettings.relay_milliseconds), which is hardly any.
+UNTOLD_AGE: Final = MINUTE
 # About one driver for thirty riders.
 RIDERS_PER_DRIVER: Final = 30
 NULL: Final = r"\N"
@@ -37,19 +54,31 @@ NULL: Final = r"\N"
 TRIP_COLUMNS: Final = (
     *("city_id", "trip_id", "rider_id", "pickup_latitude", "pickup_longitude"),
     *("dropoff_latitude", "dropoff_longitude", "surge_multiplier", "requested_at"),
-    *("version", "move", "state", "driver_id", "end_reason", "updated_at"),
+    *("version", "move", "state", "driver_id", "offer_id", "offer_expires_at"),
+    *("end_reason", "updated_at"),
 )
 EVENT_COLUMNS: Final = (
-    *("city_id", "trip_id", "version", "move", "state", "driver_id", "end_reason"),
-    *("occurred_at", "published_at"),
+    *("city_id", "trip_id", "version", "move", "state", "driver_id", "offer_id"),
+    *("offer_expires_at", "end_reason", "occurred_at", "published_at"),
+)
+RECORD_COLUMNS: Final = (
+    *("city_id", "trip_id", "rider_id", "pickup_latitude", "pickup_longitude"),
+    *("dropoff_latitude", "dropoff_longitude", "surge_multiplier", "requested_at"),
+    *("state", "driver_id", "end_reason", "version", "offers", "offered_at", "matched_at"),
+    *("arriving_at", "started_at", "ended_at"),
 )
 KEY_COLUMNS: Final = ("city_id", "scope", "key", "request_hash", "trip_id", "created_at")
 RIDER_COLUMNS: Final = ("city_id", "rider_id", "display_name", "status", "version", "created_at")
 
 # The way of a trip, as states.TABLE has it: move, state, whether a driver is bound.
 _REQUESTED: Final = ("REQUEST", "REQUESTED", False)
-_TAKEN: Final = (_REQUESTED, ("OFFER", "OFFERED", True), ("ACCEPT", "MATCHED", True))
+_OFFERED: Final = (_REQUESTED, ("OFFER", "OFFERED", True))
+_TAKEN: Final = (*_OFFERED, ("ACCEPT", "MATCHED", True))
+# Somebody said no, and another driver is looked for.
+_DECLINED: Final = (*_OFFERED, ("DECLINE", "REQUESTED", False))
 _PATHS: Final = {
+    "REQUESTED": (_REQUESTED,),
+    "OFFERED": _OFFERED,
     "MATCHED": _TAKEN,
     "ARRIVING": (*_TAKEN, ("APPROACH", "ARRIVING", True)),
     "IN_PROGRESS": (*_TAKEN, ("APPROACH", "ARRIVING", True), ("START", "IN_PROGRESS", True)),
@@ -60,13 +89,22 @@ _PATHS: Final = {
     "CANCELLED": (*_TAKEN, ("CANCEL", "CANCELLED", True)),
     "UNFULFILLED": (_REQUESTED, ("ABANDON", "UNFULFILLED", False)),
 }
-_LIVE: Final = ("MATCHED", "ARRIVING", "IN_PROGRESS")
+# When a trip came to these states is on its record.
+_ON_RECORD: Final = ("OFFERED", "MATCHED", "ARRIVING", "IN_PROGRESS")
+_END_STATES: Final = frozenset(state for state, _ in ENDS)
 _REASONS: Final = {"CANCELLED": "CancelledByRider", "UNFULFILLED": "NoDriverNear"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to make; `until` is the last moment, and `events_share` of trips keep a history."""
+    """
+    What to make; `until` is the last moment. ValueError when it cannot be made.
+
+    Attributes:
+        riders: of all cities, each of one; at least one a city.
+        live: of all trips, those that have not ended.
+        events_share: of those that have, how many keep their events.
+    """
 
     trips: int
     riders: int
@@ -75,105 +113,142 @@ class Plan:
     until: dt.datetime
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.live <= self.trips:
+            raise ValueError(f"{self.live} of {self.trips} trips cannot be under way")
+        if self.riders < len(CITIES):
+            raise ValueError(f"{len(CITIES)} cities take as many riders, not {self.riders}")
+
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """One trip as lines of COPY's text format."""
+    """One trip as lines of COPY's text format; records are there once it has ended."""
 
     trip: str
     events: tuple[str, ...]
     keys: tuple[str, ...]
+    records: tuple[str, ...]
 
 
 def trips(plan: Plan) -> Iterator[Lines]:
     """Every trip, oldest first."""
     source = random.Random(plan.seed)
     names, weights = [name for name, _ in ENDS], [weight for _, weight in ENDS]
-    cities, shares = [city for city, *_ in CITIES], [share for _, share, *_ in CITIES]
-    where = {city: (latitude, longitude) for city, _, latitude, longitude in CITIES}
+    places, shares = range(len(CITIES)), [city.share for city in CITIES]
+    riders_of = city_riders(plan.riders)
     drivers = max(plan.live, plan.riders // RIDERS_PER_DRIVER)
-    step = (YEARS - LIVE_AGE) / max(1, plan.trips - plan.live)
+    ended = plan.trips - plan.live
+    step = (YEARS - LIVE_AGE) / max(1, ended)
     for number in range(plan.trips):
-        place = number - (plan.trips - plan.live)
-        is_live = place >= 0
-        if is_live:
-            at = plan.until - LIVE_AGE + LIVE_AGE * (place / plan.live)
-            state = _LIVE[place % len(_LIVE)]
+        place = number - ended
+        if place >= 0:
+            age = LIVE_AGE * (1 - place / plan.live)
+            state = _state_at(age)
+            # Every other search has been declined once.
+            path = _DECLINED if state == "REQUESTED" and place % 2 else _PATHS[state]
+            times = [plan.until - age * (1 - done / len(path)) for done in range(len(path))]
             # One live trip a driver: the index would refuse another.
             driver = f"driver-{place:07}"
         else:
             at = plan.until - YEARS + step * number
             state = source.choices(names, weights)[0]
+            path = _PATHS[state]
+            times = [at + MINUTE * done for done in range(len(path))]
             driver = f"driver-{int(source.random() * drivers):07}"
-        city = source.choices(cities, shares)[0]
-        rider = f"rider-{zipf(source, plan.riders):07}"
-        yield _lines(plan, source, city, where[city], rider, driver, state, at)
+        where = source.choices(places, shares)[0]
+        own = riders_of[where]
+        rider = f"rider-{own.start + zipf(source, len(own)):07}"
+        yield _lines(plan, source, CITIES[where], rider, driver, path, times)
 
 
 def riders(plan: Plan) -> Iterator[str]:
     """Every rider of every city, as lines for RIDER_COLUMNS."""
     at = _time(plan.until - YEARS)
-    for city, _, _, _ in CITIES:
-        for number in range(plan.riders // len(CITIES)):
-            yield (
-                "\t".join((city, f"rider-{number:07}", f"Rider {number}", "active", "1", at)) + "\n"
-            )
+    for city, own in zip(CITIES, city_riders(plan.riders), strict=True):
+        for number in own:
+            name = f"rider-{number:07}"
+            yield "\t".join((city.city_id, name, f"Rider {number}", "active", "1", at)) + "\n"
 
 
-def zipf(source: random.Random, count: int) -> int:
-    """
-    A rank from 0 below `count`, drawn with weights of about 1/(rank + 1).
+Path = tuple[tuple[str, str, bool], ...]
 
-    The inverse of a logarithm instead of a table of a million weights.
-    """
-    return min(count, int((count + 1) ** source.random())) - 1
+
+def _state_at(age: dt.timedelta) -> str:
+    """Where a trip under way stands that was requested so long ago."""
+    left = age.total_seconds()
+    for state, seconds in STAYS:
+        if left < seconds:
+            return state
+        left -= seconds
+    return STAYS[-1][0]
 
 
 def _lines(
     plan: Plan,
     source: random.Random,
-    city: str,
-    centre: tuple[float, float],
+    city: City,
     rider: str,
     driver: str,
-    state: str,
-    at: dt.datetime,
+    path: Path,
+    times: list[dt.datetime],
 ) -> Lines:
+    at, stamps = times[0], [_time(moment) for moment in times]
     trip_id = _trip_id(source, at)
-    path = _PATHS[state]
+    move, state, has_driver = path[-1]
     reason = _REASONS.get(state, NULL)
-    move, _, has_driver = path[-1]
-    # A minute a move.
-    ended = _time(at + dt.timedelta(minutes=len(path) - 1))
-    pickup = (centre[0] + source.gauss(0, 0.04), centre[1] + source.gauss(0, 0.04))
-    dropoff = (centre[0] + source.gauss(0, 0.06), centre[1] + source.gauss(0, 0.06))
-    trip = "\t".join(
-        (
-            *(city, trip_id, rider, f"{pickup[0]:.6f}", f"{pickup[1]:.6f}"),
-            *(f"{dropoff[0]:.6f}", f"{dropoff[1]:.6f}", "1", _time(at), str(len(path))),
-            *(move, state, driver if has_driver else NULL, reason, ended),
-        )
+    pickup = (city.latitude + source.gauss(0, 0.04), city.longitude + source.gauss(0, 0.04))
+    dropoff = (city.latitude + source.gauss(0, 0.06), city.longitude + source.gauss(0, 0.06))
+    fixed = (
+        *(city.city_id, trip_id, rider, f"{pickup[0]:.6f}", f"{pickup[1]:.6f}"),
+        *(f"{dropoff[0]:.6f}", f"{dropoff[1]:.6f}", "1", stamps[0]),
     )
+    version, bound = str(len(path)), driver if has_driver else NULL
+    offer = _offer(trip_id, len(path), state, times[-1])
+    trip = "\t".join((*fixed, version, move, state, bound, *offer, reason, stamps[-1])) + "\n"
+    has_ended = state in _END_STATES
+    events: tuple[str, ...] = ()
     # Of those under way the history is always there, as the service would have it.
-    keeps_history = state in _LIVE or source.random() < plan.events_share
-    events = tuple(
-        "\t".join(
-            (
-                *(city, trip_id, str(version), each_move, each_state),
-                *(driver if is_bound else NULL, reason if version == len(path) else NULL),
-                *(_time(at + dt.timedelta(minutes=version - 1)),) * 2,
-            )
-        )
-        + "\n"
-        for version, (each_move, each_state, is_bound) in enumerate(path, start=1)
-        if keeps_history
-    )
+    if not has_ended or source.random() < plan.events_share:
+        events = tuple(_events(plan, city, trip_id, driver, path, times))
     keys: tuple[str, ...] = ()
     if at > plan.until - KEY_AGE:
         digest = r"\\x" + source.randbytes(32).hex()
-        key = f"key-{trip_id}"
-        keys = ("\t".join((city, f"CreateTrip/{rider}", key, digest, trip_id, _time(at))) + "\n",)
-    return Lines(trip + "\n", events, keys)
+        scope, key = f"CreateTrip/{rider}", f"key-{trip_id}"
+        keys = ("\t".join((city.city_id, scope, key, digest, trip_id, stamps[0])) + "\n",)
+    records: tuple[str, ...] = ()
+    if has_ended:
+        came = {each: stamp for (_, each, _), stamp in zip(path, stamps, strict=True)}
+        course = (came.get(each, NULL) for each in _ON_RECORD)
+        offers = "1" if "OFFERED" in came else "0"
+        record = (*fixed, state, bound, reason, version, offers, *course, stamps[-1])
+        records = ("\t".join(record) + "\n",)
+    return Lines(trip, events, keys, records)
+
+
+def _events(
+    plan: Plan, city: City, trip_id: str, driver: str, path: Path, times: list[dt.datetime]
+) -> Iterator[str]:
+    for version, ((move, state, is_bound), at) in enumerate(zip(path, times, strict=True), start=1):
+        stamp = _time(at)
+        yield (
+            "\t".join(
+                (
+                    *(city.city_id, trip_id, str(version), move, state),
+                    driver if is_bound else NULL,
+                    *_offer(trip_id, version, state, at),
+                    *(_REASONS.get(state, NULL), stamp),
+                    stamp if at <= plan.until - UNTOLD_AGE else NULL,
+                )
+            )
+            + "\n"
+        )
+
+
+def _offer(trip_id: str, version: int, state: str, at: dt.datetime) -> tuple[str, str]:
+    """offer_id and offer_expires_at of that version, made then."""
+    if state != "OFFERED":
+        return NULL, NULL
+    return offer_id_of(trip_id, version), _time(at + OFFER_TTL)
 
 
 def _trip_id(source: random.Random, at: dt.datetime) -> str:

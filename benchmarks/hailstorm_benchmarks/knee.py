@@ -1,22 +1,32 @@
 """
 Where goodput stops following what is offered: pure, over the steps that were offered.
 
-Good is what was answered in time. The knee is the highest rate before the first
-at which too little of it was; a step in which the generator itself was late says
-nothing about the server, and ends the search without an answer.
+Good is who was told of a driver in time; an answer without one is OK on the wire and
+gets nobody anywhere. The knee is the highest rate before the first at which too little
+was good. A step in which the generator itself was late, or in which there were no
+drivers to be had, says nothing about the server, and ends the search without an answer.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
+from hailstorm.trip.states import ACCEPTED, State
 from hailstorm_benchmarks.figures import percentile
 from hailstorm_loadtests.history import Call
 
-# As benchmarks/overload.py: an answer later than the promise is none.
+# As benchmarks/overload.py: a driver later than the promise is none.
 GOOD_SECONDS: Final = 0.25
-# Of what is offered at the knee, this much is answered in time.
+# Of what is offered at the knee, this much is good.
 KNEE_SHARE: Final = 0.95
+# The driver said yes, now or a while ago (a repeated tap gives the trip as it stands).
+MATCHED: Final = frozenset({*ACCEPTED, State.COMPLETED})
+# Above this share of all answers, those without a driver say that the load had too few
+# drivers, or that dispatch leaves the yes to them. A guess: less than half of what the
+# knee forgives, so that they alone never make one; some riders stand where nobody is.
+MAX_UNMATCHED_SHARE: Final = 0.02
 # Above this the generator, not the server, decides when a call arrives. A guess: a
 # fifth of the promise.
 MAX_LAG_SECONDS: Final = 0.05
@@ -29,21 +39,42 @@ FACTOR: Final = 1.4
 
 @dataclass(frozen=True)
 class Step:
-    """What became of wishes at one rate. Rates are a second, times in milliseconds."""
+    """
+    What became of wishes at one rate. Rates are a second, times in milliseconds.
+
+    Attributes:
+        good: wishes a second that had a driver in time.
+        p99_ms: until a driver was known; of all wishes but those in `unmatched`.
+        answered: wishes, of all `wishes`, that were answered with OK.
+        unmatched: of these, those that never had a driver, by the state in the answer.
+    """
 
     offered: float
     good: float
     p99_ms: float
     lag_p99_ms: float
     wishes: int
+    answered: int = 0
+    unmatched: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_good(self) -> bool:
         return self.good >= KNEE_SHARE * self.offered
 
     @property
-    def is_believable(self) -> bool:
-        return self.lag_p99_ms <= MAX_LAG_SECONDS * 1000
+    def doubt(self) -> str:
+        """Why the step says nothing about the server; empty when it does."""
+        if self.lag_p99_ms > MAX_LAG_SECONDS * 1000:
+            return f"the generator was {self.lag_p99_ms:.0f} ms late (p99)"
+        if sum(self.unmatched.values()) > MAX_UNMATCHED_SHARE * self.answered:
+            told = ", ".join(f"{count} {state}" for state, count in sorted(self.unmatched.items()))
+            why = (
+                "drivers ran out"
+                if set(self.unmatched) == {State.UNFULFILLED}
+                else "only with dispatch's autoAccept is a driver known at once"
+            )
+            return f"of {self.answered} answers were {told}: {why}"
+        return ""
 
 
 class NoKneeError(Exception):
@@ -58,40 +89,52 @@ def step_of(calls: Sequence[Call], method: str, began: float, seconds: float) ->
     twice, and has waited since the first tap. Raises ValueError without any.
     """
     due: dict[str, float] = {}
-    answered: dict[str, float] = {}
+    matched: dict[str, float] = {}
+    # What the last answer without a driver said.
+    state: dict[str, str] = {}
     for call in sorted(calls, key=lambda call: call.intended):
         if call.method == method and call.key is not None:
             due.setdefault(call.key, call.intended)
-            if call.outcome == "ok":
-                answered[call.key] = min(call.ended, answered.get(call.key, call.ended))
+            if call.outcome == "ok" and call.state in MATCHED:
+                matched[call.key] = min(call.ended, matched.get(call.key, call.ended))
+            elif call.outcome == "ok":
+                state[call.key] = call.state or "without a state"
     mine = [key for key, intended in due.items() if 0 <= intended - began < seconds]
-    waits = [answered[key] - due[key] if key in answered else UNANSWERED_SECONDS for key in mine]
+    if not mine:
+        raise ValueError(f"no wishes: {method} was never due")
+    unmatched = Counter(state[key] for key in mine if key in state and key not in matched)
+    waits = [
+        matched[key] - due[key] if key in matched else UNANSWERED_SECONDS
+        for key in mine
+        if key in matched or key not in state
+    ]
     return Step(
         offered=len(mine) / seconds,
         good=sum(wait <= GOOD_SECONDS for wait in waits) / seconds,
-        p99_ms=percentile(waits, 0.99) * 1000,
+        # Where every answer was without a driver, there is none.
+        p99_ms=percentile(waits, 0.99) * 1000 if waits else math.nan,
         # All calls: a generator that is late with others is late.
         lag_p99_ms=percentile([call.lag_seconds for call in calls], 0.99) * 1000,
         wishes=len(mine),
+        answered=sum(key in matched or key in state for key in mine),
+        unmatched=unmatched,
     )
 
 
 def find_knee(offer: Callable[[float], Step], first: float, most: float) -> float:
     """
-    The highest rate that is answered in time, within a factor of 1.2.
+    The highest rate that is served in time, within a factor of 1.2.
 
     Raises NoKneeError when the first rate is too much already, the last one is
-    not enough, or the generator cannot keep up.
+    not enough, or a step is in doubt.
     """
 
     def holds(rate: float) -> bool:
         # Once more when it fails: the machine may have had its mind elsewhere.
         for _ in range(2):
             step = offer(rate)
-            if not step.is_believable:
-                raise NoKneeError(
-                    f"the generator was {step.lag_p99_ms:.0f} ms late (p99) at {rate:.0f}/s"
-                )
+            if step.doubt:
+                raise NoKneeError(f"at {rate:.0f}/s {step.doubt}")
             if step.is_good:
                 return True
         return False

@@ -15,11 +15,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hailstorm_benchmarks import history
+from hailstorm_benchmarks.cities import CITIES
 from hailstorm_benchmarks.history import Plan
 
-TABLES: Final = ("trips", "trip_events", "idempotency")
-# Rows in Python at once: some 100 MB, and a line of progress about every second.
-CHUNK: Final = 100_000
+# Those of each trip; the riders come after.
+TRIP_TABLES: Final = ("trips", "trip_events", "idempotency", "trip_history")
+TABLES: Final = (*TRIP_TABLES, "riders")
+# What is said of cities already is their owner's, and stays.
+_CITY: Final = "INSERT INTO cities (city_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+# Trips in Python at once: some 100 MB, and a line of progress every few seconds.
+CHUNK: Final = 50_000
 
 _INDEXES: Final = """
 SELECT c.relname AS name, pg_get_indexdef(i.indexrelid) AS definition,
@@ -54,31 +59,29 @@ async def seed(
     """
     Load the plan. Raises NotEmptyError where there are trips, unless `anew` drops them.
 
-    `connection` is asyncpg's, with the rights of the tables' owner.
+    `connection` is asyncpg's, with the rights of the tables' owner; the schema is today's.
     """
     if not anew and await connection.fetchval("SELECT EXISTS (SELECT 1 FROM trips)"):
         raise NotEmptyError("the table trips is not empty; --anew deletes what is in it")
-    has_riders = await connection.fetchval("SELECT to_regclass('riders') IS NOT NULL")
-    tables = (*TABLES, "riders") if has_riders else TABLES
     async with connection.transaction():
-        await connection.execute(f"TRUNCATE {', '.join(tables)}")
-        rebuild = await _drop_indexes(connection, tables) if indexes_last else []
+        # Nobody waits for these locks, and a chunk may take long to make on a busy machine.
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        await connection.execute(f"TRUNCATE {', '.join(TABLES)}")
+        rebuild = await _drop_indexes(connection, TABLES) if indexes_last else []
         began = time.monotonic()
+        await connection.executemany(_CITY, [(city.city_id, city.name) for city in CITIES])
         rows = await _copy_trips(connection, plan, say)
-        if has_riders:
-            rows["riders"] = await _copy(
-                connection, "riders", history.RIDER_COLUMNS, history.riders(plan)
-            )
-            say(f"riders: {rows['riders']:,} rows")
-        else:
-            say("riders: there is no such table in this schema; none are loaded")
+        rows["riders"] = await _copy(
+            connection, "riders", history.RIDER_COLUMNS, history.riders(plan)
+        )
+        say(f"riders: {rows['riders']:,} rows")
         copied = time.monotonic()
         for number, (table, statement) in enumerate(rebuild, start=1):
             say(f"index {number} of {len(rebuild)}, of {table}")
             await connection.execute(statement)
     indexed = time.monotonic()
     # Without statistics the planner takes a full table for an empty one.
-    await connection.execute(f"ANALYZE {', '.join(tables)}")
+    await connection.execute(f"ANALYZE {', '.join(TABLES)}, cities")
     return Loaded(rows, copied - began, indexed - copied)
 
 
@@ -99,15 +102,10 @@ async def _drop_indexes(connection: Any, tables: Iterable[str]) -> list[tuple[st
 
 
 async def _copy_trips(connection: Any, plan: Plan, say: Callable[[str], None]) -> dict[str, int]:
-    rows = dict.fromkeys(TABLES, 0)
+    rows = dict.fromkeys(TRIP_TABLES, 0)
     began = time.monotonic()
     for chunk in _chunks(history.trips(plan)):
-        parts = {
-            "trips": (history.TRIP_COLUMNS, [lines.trip for lines in chunk]),
-            "trip_events": (history.EVENT_COLUMNS, [e for lines in chunk for e in lines.events]),
-            "idempotency": (history.KEY_COLUMNS, [k for lines in chunk for k in lines.keys]),
-        }
-        for table, (columns, lines) in parts.items():
+        for table, (columns, lines) in _parts(chunk).items():
             rows[table] += await _copy(connection, table, columns, lines)
         seconds = time.monotonic() - began
         rate = rows["trips"] / seconds
@@ -117,6 +115,16 @@ async def _copy_trips(connection: Any, plan: Plan, say: Callable[[str], None]) -
             f" ({sum(rows.values()) / seconds:,.0f} rows/s), {left:,.0f} s left"
         )
     return rows
+
+
+def _parts(chunk: list[history.Lines]) -> dict[str, tuple[tuple[str, ...], list[str]]]:
+    """Columns and lines of each table."""
+    return {
+        "trips": (history.TRIP_COLUMNS, [lines.trip for lines in chunk]),
+        "trip_events": (history.EVENT_COLUMNS, [e for lines in chunk for e in lines.events]),
+        "idempotency": (history.KEY_COLUMNS, [k for lines in chunk for k in lines.keys]),
+        "trip_history": (history.RECORD_COLUMNS, [r for lines in chunk for r in lines.records]),
+    }
 
 
 async def _copy(connection: Any, table: str, columns: Iterable[str], lines: Iterable[str]) -> int:

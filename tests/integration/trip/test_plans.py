@@ -1,5 +1,6 @@
 """Every statement goes by indexes once there are many trips."""
 
+import dataclasses
 import datetime as dt
 import json
 
@@ -7,8 +8,9 @@ import asyncpg
 import pytest
 
 from hailstorm_benchmarks import plans
+from hailstorm_benchmarks.cities import CITIES
 from hailstorm_benchmarks.history import Plan
-from hailstorm_benchmarks.seeding import NotEmptyError, seed
+from hailstorm_benchmarks.seeding import TABLES, NotEmptyError, seed
 from hailstorm_benchmarks.statements import statements
 
 # Enough that the planner prefers an index to the whole table, which takes seconds to load.
@@ -28,20 +30,72 @@ async def test_no_statement_reads_a_whole_table(sql: asyncpg.Connection) -> None
     found = await plans.explain_all(sql)
     assert {plan.name for plan in found} == set(statements())
     assert {plan.name for plan in found if not plan.goes_by_index} == set()
+    # Each had something to do, or it would be fast whatever it does.
+    assert {plan.name for plan in found if plan.found_nothing} == set()
 
     # Loading dropped the indexes and made them again: without one it shows.
     with pytest.raises(NotEmptyError):
         await seed(sql, MANY, lambda _: None)
-    await sql.execute("DROP INDEX trips_by_rider, trips_requested")
+    await sql.execute(
+        "DROP INDEX trips_by_rider, trips_requested, trips_unanswered, trip_events_unpublished"
+    )
     again = {plan.name for plan in await plans.explain_all(sql) if not plan.goes_by_index}
     # Another index may be read from end to end then, which is no better.
-    assert again == {"dispatching._COUNT", "reads._BY_RIDER"}
+    assert again == {
+        *("dispatching._CLAIM", "dispatching._COUNT", "reads._BY_RIDER", "sweeps._ABANDON"),
+        *("outbox._OLDEST", "outbox._TAKE"),
+    }
+
+
+async def test_history_is_loaded_whole_and_goes_with_what_replaces_it(
+    sql: asyncpg.Connection,
+) -> None:
+    plan = Plan(3_000, 1_000, 300, 0.1, MANY.until)
+    loaded = await seed(sql, plan, lambda _: None)
+    counted = {table: await sql.fetchval(f"SELECT count(*) FROM {table}") for table in TABLES}
+    assert counted == loaded.rows
+    assert counted["trip_history"] == plan.trips - plan.live
+    assert counted["riders"] == plan.riders
+    # Every trip's rider has a profile, and every end its record.
+    assert (
+        await sql.fetchval("SELECT count(*) FROM trips t JOIN riders r USING (city_id, rider_id)")
+        == plan.trips
+    )
+    assert await sql.fetchval(
+        "SELECT count(*) FROM trips t JOIN trip_history h USING (city_id, trip_id)"
+        " WHERE h.state = t.state AND h.version = t.version"
+    ) == (plan.trips - plan.live)
+    # Anew: nothing of the old one is left, in any table.
+    fewer = dataclasses.replace(plan, trips=1_000, riders=500, seed=2)
+    again = await seed(sql, fewer, lambda _: None, anew=True)
+    counted = {table: await sql.fetchval(f"SELECT count(*) FROM {table}") for table in TABLES}
+    assert counted == again.rows
+    assert counted["trip_history"] == fewer.trips - fewer.live
+    assert await sql.fetchval("SELECT count(*) FROM cities") == len(CITIES)
+
+
+async def test_database_where_nobody_waits_explains_less(sql: asyncpg.Connection) -> None:
+    await seed(sql, Plan(3_000, 1_000, 300, 0.1, MANY.until), lambda _: None)
+    # As after the service's own sweeps.
+    await sql.execute(
+        "UPDATE trips SET state = 'UNFULFILLED', driver_id = NULL, offer_id = NULL,"
+        " offer_expires_at = NULL WHERE state IN ('REQUESTED', 'OFFERED')"
+    )
+    await sql.execute("UPDATE trip_events SET published_at = now()")
+    found = await plans.explain_all(sql)
+    assert {plan.name for plan in found if plan.found_nothing} == {
+        *("dispatching._CLAIM", "outbox._OLDEST", "outbox._TAKE", "reads._OFFERS"),
+        *("sweeps._ABANDON", "sweeps._EXPIRE"),
+    }
+    await sql.execute("TRUNCATE trips")
+    with pytest.raises(plans.NotSeededError, match="seeded"):
+        await plans.explain_all(sql)
 
 
 async def test_statement_that_nobody_has_explained_is_an_error(
     sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await seed(sql, Plan(200, 50, 20, 0.1, MANY.until), lambda _: None)
+    await seed(sql, Plan(200, 50, 100, 0.1, MANY.until), lambda _: None)
     more = {**statements(), "reads._NEW": "SELECT 1"}
     monkeypatch.setattr(plans, "statements", lambda: more)
     with pytest.raises(plans.UnknownStatementError, match="_NEW"):

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from hailstorm.runtime.process import ServerSettings
 from hailstorm_benchmarks.documents import figures_of
 from hailstorm_benchmarks.figures import Asked, Figure, Spread, Verdict
+from overload import shipped
 
 
 def matching(batched_wait: float) -> dict[str, Any]:
@@ -30,22 +32,53 @@ def test_batched_matching_must_be_better_in_overload(wait: float, verdict: Verdi
     assert [figure.verdict for figure in figures] == [verdict, Verdict.PASS]
 
 
-@pytest.mark.parametrize(("goodput", "verdict"), [(90.0, Verdict.PASS), (89.0, Verdict.FAIL)])
-def test_goodput_must_stay_flat(goodput: float, verdict: Verdict) -> None:
-    gradient = {
-        "1.0": {"goodput_per_second": 100.0, "rounds": 3},
-        "3.0": {"goodput_per_second": goodput, "rounds": 3},
-    }
-    document = {
-        "settings": {"gradient": gradient},
+def overload(fixed: float, gradient: float, **changes: Any) -> dict[str, Any]:
+    def kept(goodput: float) -> dict[str, Any]:
+        return {
+            "1.0": {"goodput_per_second": 100.0, "rounds": 3},
+            "3.0": {"goodput_per_second": goodput, "rounds": 3},
+        }
+
+    return {
+        "settings": {"gradient": kept(gradient), "fixed": kept(fixed)},
+        "shipped": "fixed",
         "generator_lag_p99_ms": 25.0,
         "max_generator_lag_ms": 25.0,
+        **changes,
     }
-    (figure,) = figures_of("overload", document, 0)
-    assert figure.verdict is verdict
-    # A generator that lagged has not offered what it says.
-    (figure,) = figures_of("overload", {**document, "generator_lag_p99_ms": 26.0}, 0)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "gradient", "verdict"), [(90.0, 0.0, Verdict.PASS), (89.0, 100.0, Verdict.FAIL)]
+)
+def test_goodput_must_stay_flat_with_the_limit_that_is_shipped(
+    fixed: float, gradient: float, verdict: Verdict
+) -> None:
+    judged, shown = figures_of("overload", overload(fixed, gradient), 0)
+    assert (judged.verdict, shown.verdict) == (verdict, None)
+    assert judged.name.endswith("limit fixed")
+    assert judged.measured == Spread((fixed,))
+    assert shown.name.endswith("limit gradient")
+    assert shown.measured == Spread((gradient,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        # A generator that lagged has not offered what it says.
+        ({"generator_lag_p99_ms": 26.0}, "26 ms late"),
+        ({"shipped": "by weather"}, "nobody measured it"),
+    ],
+)
+def test_overload_that_was_not_measured_is_unknown(changes: dict[str, Any], words: str) -> None:
+    (figure,) = figures_of("overload", overload(100.0, 100.0, **changes), 0)
     assert figure.verdict is Verdict.UNKNOWN
+    assert words in figure.why
+
+
+def test_overload_measures_what_the_chart_ships() -> None:
+    # The process's own defaults are the chart's, so that both are judged by one run.
+    assert shipped() == (ServerSettings().limit.value, ServerSettings().max_pending)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """The knee of servers whose knee is known."""
 
+import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
+from hailstorm_benchmarks.figures import Verdict
 from hailstorm_benchmarks.knee import NoKneeError, Step, find_knee, step_of
 from hailstorm_loadtests.history import Call, outcome_of
+from request_trip import judge
 
 
 def step(rate: float, capacity: float, lag_ms: float = 1.0) -> Step:
@@ -38,7 +42,12 @@ def test_no_knee_is_said_and_never_guessed(capacity: float, lag_ms: float, words
 
 
 def call(
-    key: str, intended: float, wait: float, code: str = "OK", method: str = "RequestTrip"
+    key: str,
+    intended: float,
+    wait: float,
+    code: str = "OK",
+    method: str = "RequestTrip",
+    state: str | None = "MATCHED",
 ) -> Call:
     return Call(
         intended=intended,
@@ -48,6 +57,7 @@ def call(
         code=code,
         outcome=outcome_of(code),
         key=key,
+        state=state if code == "OK" else None,
     )
 
 
@@ -71,8 +81,63 @@ def test_only_answers_in_time_are_good() -> None:
     assert (found.wishes, found.offered, found.good) == (4, 2.0, 0.5)
     assert found.p99_ms == 5_000
     assert found.lag_p99_ms == pytest.approx(10)
+    assert (found.answered, found.unmatched, found.doubt) == (3, {}, "")
+
+
+def test_answer_without_a_driver_is_no_match() -> None:
+    calls = [
+        call("a", 10.0, 0.1),
+        # By the second tap the trip may be further than MATCHED.
+        call("further", 10.1, 0.001, "UNAVAILABLE"),
+        call("further", 10.2, 0.1, state="ARRIVING"),
+        # Quick, and OK on the wire.
+        call("alone", 10.5, 0.01, state="UNFULFILLED"),
+        # The driver took it back; the rider had one in time all the same.
+        call("was", 10.6, 0.1),
+        call("was", 10.7, 0.1, state="CANCELLED"),
+    ]
+    found = step_of(calls, "RequestTrip", 10.0, 2.0)
+    assert (found.wishes, found.answered, found.good) == (4, 4, 1.5)
+    assert found.unmatched == {"UNFULFILLED": 1}
+    # Who was told that nobody is near was not kept waiting.
+    assert found.p99_ms == pytest.approx(200)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("UNFULFILLED", "drivers ran out"),
+        ("OFFERED", "autoAccept"),
+        ("REQUESTED", "autoAccept"),
+        (None, "without a state"),
+    ],
+)
+def test_step_without_drivers_says_nothing_of_the_server(state: str | None, words: str) -> None:
+    some = [call(f"m{number}", 10.0, 0.1) for number in range(98)]
+    alone = [call(f"u{number}", 10.0, 0.1, state=state) for number in range(3)]
+    assert step_of(some + alone[:2], "RequestTrip", 10.0, 1.0).doubt == ""
+    found = step_of(some + alone, "RequestTrip", 10.0, 1.0)
+    assert words in found.doubt
+    with pytest.raises(NoKneeError, match=words):
+        find_knee(lambda _: found, 2.0, 100.0)
+    # Nobody at all: no p99 to speak of, and the same reason.
+    nobody = step_of(alone, "RequestTrip", 10.0, 1.0)
+    assert math.isnan(nobody.p99_ms)
+    assert words in nobody.doubt
+
+
+def test_figures_say_how_many_had_no_driver() -> None:
+    few = replace(step(100.0, 100.0), answered=100, unmatched={"UNFULFILLED": 2})
+    figures = judge(100.0, [few], [few], [few])
+    assert [figure.verdict for figure in figures] == [Verdict.PASS, Verdict.PASS]
+    assert all("6 of 300 answers without a driver" in figure.why for figure in figures)
+    for place in range(3):
+        steps = [few, few, few]
+        steps[place] = replace(few, unmatched={"UNFULFILLED": 3})
+        with pytest.raises(NoKneeError, match="drivers ran out"):
+            judge(100.0, *([each] for each in steps))
 
 
 def test_step_without_a_call_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no values"):
+    with pytest.raises(ValueError, match="no wishes"):
         step_of([call("a", 1.0, 0.1, method="GetTrip")], "RequestTrip", 0.0, 2.0)

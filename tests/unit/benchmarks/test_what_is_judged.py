@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from explain import judge
 from gate import promises
 from hailstorm_benchmarks.figures import Spread, Verdict
+from hailstorm_benchmarks.plans import Plan
 from scaler_fleet import answered
 
 
@@ -43,3 +45,26 @@ def test_releases_that_nobody_undid_count(
 ) -> None:
     assert {figure.verdict for figure in promises(simulated())} == {Verdict.PASS}
     assert verdict in {figure.verdict for figure in promises(simulated(**{arm: figures}))}
+
+
+def plan(name: str, rows: int = 1, whole: tuple[str, ...] = ()) -> Plan:
+    return Plan(name, 1.0, rows, 3, ("trips_pkey",), whole, 0)
+
+
+@pytest.mark.parametrize(
+    ("plans", "verdict", "words"),
+    [
+        ([plan("a"), plan("b")], Verdict.PASS, "of 2"),
+        ([plan("a"), plan("b", whole=("trips",))], Verdict.FAIL, "of 2"),
+        # Over nothing, a whole table is as fast as any index.
+        ([plan("a"), plan("b", rows=0)], Verdict.UNKNOWN, "over nothing: b"),
+        ([plan("a", whole=("trips",)), plan("b", rows=0)], Verdict.FAIL, "over nothing: b"),
+    ],
+)
+def test_statement_that_found_nothing_was_not_explained(
+    plans: list[Plan], verdict: Verdict, words: str
+) -> None:
+    # Once is enough, whatever the other runs saw.
+    judged, _ = judge([[plan("a"), plan("b")], plans, plans])
+    assert judged.verdict is verdict
+    assert words in judged.why
