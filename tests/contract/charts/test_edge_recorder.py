@@ -105,7 +105,8 @@ class Growth:
 
     def _rows(self) -> Counter[tuple[tuple[str, Any], ...]]:
         def identity(row: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-            return tuple(pair for pair in row.items() if pair[0] not in ("buckets", "count"))
+            grows = ("buckets", "count", "firstAt", "lastAt")
+            return tuple(pair for pair in row.items() if pair[0] not in grows)
 
         rows = self._recorder.ask("/tallies")["rows"]
         return Counter({identity(row): row["count"] for row in rows})
