@@ -19,12 +19,13 @@ from hailstorm_operator import api, holds, metrics, policy_status, records, stag
 from hailstorm_operator.cluster import Cluster, ClusterError, ConflictError, NotFoundError
 from hailstorm_operator.conditions import Condition
 from hailstorm_operator.gate_inputs import Inputs, known_seconds
+from hailstorm_operator.gate_memory import Memory, Rollout, Template
 from hailstorm_operator.holds import Patch
 from hailstorm_operator.observations import Second, Trouble
 from hailstorm_operator.policy_specs import HOLD_MIN_READY, HOLD_PAUSED, PolicySpec
 from hailstorm_operator.replicasets import Revision, owned_revisions
 from hailstorm_operator.rollouts import FINAL_TROUBLES, PATIENCE_TROUBLES, Decision, decide_rollout
-from hailstorm_operator.stages import Facts, Memory, Rollout, Template, next_step
+from hailstorm_operator.stages import Facts, next_step
 from hailstorm_operator.tallies import EDGES, SETTLED_SECONDS, TalliesReader
 from hailstorm_operator.targets import deployment_of_pod
 from hailstorm_operator.templates import template_digest
