@@ -6,7 +6,7 @@ object, by uid: one that takes the name later is another, and nothing of this ho
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 Json = Mapping[str, Any]
@@ -32,7 +32,9 @@ class Rollout:
 
     `addresses` are those that pods of the new template have or had: a pod that is
     gone must not count for the others. `min_ready_before` is what our hold has to put
-    back, since a user's undo takes the note of it off the Deployment.
+    back and `min_ready_held` what it has set, since a user's undo takes the notes of
+    both off the Deployment. `paused` says that a user's own pause stands, `resumed_at`
+    when the last one ended.
     """
 
     stage: Stage
@@ -50,15 +52,33 @@ class Rollout:
     addresses: tuple[str, ...] = ()
     trouble_since: tuple[tuple[str, float], ...] = ()
     min_ready_before: int | None = None
+    min_ready_held: int | None = None
+    paused: bool = False
+    resumed_at: float | None = None
+
+    def counted_from(self, now: float) -> float:
+        """
+        Since when its deadline runs, in epoch seconds: since a user's pause ended, if any.
+
+        While the pause stands no time passes, as for Kubernetes' own deadline.
+        """
+        if self.paused:
+            return now
+        return self.started_at if self.resumed_at is None else self.resumed_at
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What outlives the operator, in the policy's status."""
+    """
+    What outlives the operator, in the policy's status.
+
+    `target_uid` is the Deployment object that all of it is about; "" before the first look.
+    """
 
     stable: Template | None = None
     unproven: tuple[str, ...] = ()
     rollout: Rollout | None = None
+    target_uid: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for the status; absent parts are null, so that a merge clears them."""
@@ -70,7 +90,29 @@ class Memory:
             "stable": asdict(self.stable) if self.stable else None,
             "unproven": list(self.unproven),
             "rollout": rollout,
+            "target_uid": self.target_uid,
         }
+
+    def having(self, **changes: Any) -> "Memory":
+        """The same with other fields of its rollout. Only for one that has a rollout."""
+        assert self.rollout is not None  # The caller has one in hand.
+        return replace(self, rollout=replace(self.rollout, **changes))
+
+    def settled(self, rollout: Rollout) -> "Memory":
+        """Its rollout over, and the template of it the stable one."""
+        return replace(
+            self,
+            stable=Template(rollout.digest, rollout.revision),
+            unproven=tuple(one for one in self.unproven if one != rollout.digest),
+            rollout=None,
+        )
+
+    def dropped(self, rollout: Rollout) -> "Memory":
+        """Its rollout over, and the template of it not to be trusted when it returns."""
+        unproven = [one for one in self.unproven if one != rollout.digest]
+        return replace(
+            self, rollout=None, unproven=tuple([*unproven, rollout.digest][-MAX_UNPROVEN:])
+        )
 
 
 def memory_from_json(status: Json) -> Memory:
@@ -80,6 +122,7 @@ def memory_from_json(status: Json) -> Memory:
         stable=Template(**stable) if stable else None,
         unproven=tuple(status.get("unproven") or ()),
         rollout=_rollout_from_json(rollout) if rollout else None,
+        target_uid=str(status.get("target_uid") or ""),
     )
 
 
