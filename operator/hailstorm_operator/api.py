@@ -38,6 +38,8 @@ TRAFFIC_PENDING: Final = "pending"
 HELD_ANNOTATION: Final = f"{GROUP}/held-by"
 # Beside it when the hold is minReadySeconds: what the field was before.
 MIN_READY_ANNOTATION: Final = f"{GROUP}/min-ready-seconds"
+# And what the hold has set it to: any other value that stands there is a user's.
+MIN_READY_HELD_ANNOTATION: Final = f"{GROUP}/min-ready-seconds-held"
 
 # On a ServiceScaler: how its targetInFlight was measured, and for which images.
 CALIBRATION_ANNOTATION: Final = f"{GROUP}/calibration"

@@ -19,12 +19,13 @@ from hailstorm_operator import api, holds, metrics, policy_status, records, stag
 from hailstorm_operator.cluster import Cluster, ClusterError, ConflictError, NotFoundError
 from hailstorm_operator.conditions import Condition
 from hailstorm_operator.gate_inputs import Inputs, known_seconds
+from hailstorm_operator.gate_memory import Memory, Rollout, Template
 from hailstorm_operator.holds import Patch
 from hailstorm_operator.observations import Second, Trouble
 from hailstorm_operator.policy_specs import HOLD_MIN_READY, HOLD_PAUSED, PolicySpec
 from hailstorm_operator.replicasets import Revision, owned_revisions
 from hailstorm_operator.rollouts import FINAL_TROUBLES, PATIENCE_TROUBLES, Decision, decide_rollout
-from hailstorm_operator.stages import Facts, Memory, Rollout, Template, next_step
+from hailstorm_operator.stages import Facts, next_step
 from hailstorm_operator.tallies import EDGES, SETTLED_SECONDS, TalliesReader
 from hailstorm_operator.targets import deployment_of_pod
 from hailstorm_operator.templates import template_digest
@@ -126,7 +127,7 @@ class Gate:
             )
             memory = self._memory = policy_status.memory_of(self._status)
         for _ in range(MAX_STEPS):
-            reading = await self._read()
+            reading = await self._read(self._memory or memory)
             if reading is None:
                 return False
             if not await self._step(reading):
@@ -140,16 +141,19 @@ class Gate:
             if holds.held_by(deployment) == self.name:
                 await self._patch(deployment, holds.release_patch(deployment))
 
-    async def _read(self) -> Reading | None:
+    async def _read(self, memory: Memory) -> Reading | None:
         try:
             deployment = await self._cluster.get_deployment(self.namespace, self.spec.target)
         except NotFoundError:
             text = f"there is no Deployment {self.spec.target} in namespace {self.namespace}"
-            await self._refuse(api.REASON_TARGET_MISSING, text)
+            await self._refuse(memory, api.REASON_TARGET_MISSING, text)
             return None
         problem = policy_status.find_problem(deployment, self.spec, self.conflict)
         if problem is not None:
-            await self._refuse(*problem)
+            await self._refuse(memory, *problem)
+            if holds.held_by(deployment) == self.name:
+                # Nobody would ever lift it.
+                await self._patch(deployment, holds.release_patch(deployment))
             return None
         selector = dict(deployment["spec"]["selector"].get("matchLabels") or {})
         found = await self._cluster.list_replica_sets(self.namespace, selector)
@@ -162,11 +166,13 @@ class Gate:
             if deployment_of_pod(pod) == self.spec.target
         ]
         surged = [pod for pod in pods if current_hash and _hash(pod) == current_hash]
-        before = attempt.previous
+        before, rollout = attempt.previous, memory.rollout
         facts = Facts(
+            target_uid=deployment["metadata"]["uid"],
             digest=attempt.digest,
             revision=attempt.revision,
             kind=attempt.kind,
+            replicas=int(deployment["spec"].get("replicas", 1)),
             surged=len(surged),
             arrived=records.is_available(deployment),
             hold=holds.hold_state(deployment, self.name, attempt.digest),
@@ -174,7 +180,15 @@ class Gate:
             short_held=holds.is_short_held(deployment, self.spec.hold_max_seconds),
             by_min_ready=holds.is_held_by_min_ready(deployment),
             min_ready_before=holds.min_ready_before(deployment),
-            has_lost_its_marks=holds.has_lost_its_marks(deployment, self.spec.hold_max_seconds),
+            min_ready_held=holds.min_ready_held(deployment),
+            paused_by_user=holds.is_paused_by_user(deployment),
+            has_lost_its_marks=rollout is not None
+            and holds.has_lost_its_marks(
+                deployment,
+                self.spec.hold_max_seconds,
+                rollout.min_ready_before,
+                rollout.min_ready_held,
+            ),
             has_own_cause=holds.has_own_cause(deployment),
         )
         return Reading(deployment, revisions, pods, facts, current_hash)
@@ -235,6 +249,9 @@ class Gate:
         if not decision.verdict:
             await self._remember(memory, decision.explanation)
             return False
+        if stages.must_wait(reading.facts, decision):
+            await self._remember(memory, f"paused by a user; {decision.explanation}")
+            return False
         decision = await self._note(reading, rollout, decision, inputs, now)
         await self._announce(reading, decision)
         after = stages.after_decision(memory, decision, now, enforce=self.spec.enforce)
@@ -288,12 +305,14 @@ class Gate:
             now=now,
             stage="watch" if rollout.stage == "Watching" else "canary",
             rules=self.spec.rules(holds.progress_seconds(reading.deployment)),
-            started_at=rollout.started_at,
+            started_at=rollout.counted_from(now),
             canary_since=rollout.canary_since,
             promoted_at=rollout.decided_at,
             arrived_at=rollout.arrived_at,
             troubles=tuple(troubles),
-            missed_deadline=policy_status.missed_deadline(reading.deployment, rollout.started_at),
+            missed_deadline=policy_status.missed_deadline(
+                reading.deployment, rollout.counted_from(now)
+            ),
             seconds=seconds,
             before=before,
             edges=EDGES if self.spec.latency else (),
@@ -445,14 +464,20 @@ class Gate:
         self._status = status
         self._written_at = time.monotonic()
 
-    async def _refuse(self, reason: str, text: str) -> None:
-        conditions = policy_status.with_condition(
+    async def _refuse(self, memory: Memory, reason: str, text: str) -> None:
+        """Say why nothing is gated, and forget the rollout: what becomes of it nobody sees."""
+        memory = stages.after_refusal(memory)
+        generation = int(self.body["metadata"].get("generation", 0))
+        status = policy_status.describe(
+            memory, self._status, "", None, generation, enforce=self.spec.enforce
+        )
+        status["conditions"] = policy_status.with_condition(
             self._status, Condition(api.CONDITION_ACTIVE, False, reason, text)
         )
-        if conditions == self._status.get("conditions"):
+        if status == self._status:
             return
-        self._status = {**self._status, "conditions": conditions}
-        await self._cluster.set_policy_status(self.namespace, self.name, {"conditions": conditions})
+        await self._cluster.set_policy_status(self.namespace, self.name, status)
+        self._status, self._memory = status, memory
 
     async def _patch(self, deployment: Json, patch: Patch) -> None:
         await self._cluster.patch_deployment(self.namespace, deployment["metadata"]["name"], patch)

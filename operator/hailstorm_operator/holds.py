@@ -59,22 +59,32 @@ def is_held_by_min_ready(deployment: Json) -> bool:
     return api.MIN_READY_ANNOTATION in annotations(deployment)
 
 
+def is_paused_by_user(deployment: Json) -> bool:
+    """
+    Whether spec.paused is somebody's own, and not our hold.
+
+    Ours is one kind or the other, so a pause beside the note of our minReadySeconds
+    is a user's.
+    """
+    notes = annotations(deployment)
+    is_ours = api.HELD_ANNOTATION in notes and api.MIN_READY_ANNOTATION not in notes
+    return bool(deployment["spec"].get("paused")) and not is_ours
+
+
 def hold_patch(deployment: Json, policy: str, digest: str, by: str, seconds: float) -> Patch:
     """Hold for at least `seconds` after the new pod is ready, or until it is lifted."""
     notes: dict[str, str | None] = {api.HELD_ANNOTATION: _mark(policy, digest)}
+    before = min_ready_before(deployment)
     if by != HOLD_MIN_READY:
         # Coming from the other way of holding, its field goes back in the same patch.
-        before = annotations(deployment).get(api.MIN_READY_ANNOTATION)
         spec: Patch = {"paused": True}
         if before is not None:
-            spec["minReadySeconds"] = int(before)
-            notes[api.MIN_READY_ANNOTATION] = None
+            spec["minReadySeconds"] = before
+            notes |= {api.MIN_READY_ANNOTATION: None, api.MIN_READY_HELD_ANNOTATION: None}
         return _patch(deployment, spec, notes)
-    present = int(deployment["spec"].get("minReadySeconds") or 0)
     held = min_ready_seconds(deployment, seconds)
-    # Whatever stands there and is not our own hold is what its owner wants back.
-    wanted = present if present != held else annotations(deployment).get(api.MIN_READY_ANNOTATION)
-    notes[api.MIN_READY_ANNOTATION] = str(wanted or 0)
+    notes[api.MIN_READY_ANNOTATION] = str(_min_ready(deployment) if before is None else before)
+    notes[api.MIN_READY_HELD_ANNOTATION] = str(held)
     return _patch(deployment, {"minReadySeconds": held}, notes)
 
 
@@ -85,29 +95,48 @@ def min_ready_seconds(deployment: Json, seconds: float) -> int:
 
 
 def is_short_held(deployment: Json, seconds: float) -> bool:
-    """Whether somebody's apply has put the field of our hold back meanwhile."""
+    """Whether the field of our hold is not what it has to be: an apply, or a new length."""
     is_ours = is_held_by_min_ready(deployment)
-    present = int(deployment["spec"].get("minReadySeconds") or 0)
-    return is_ours and present != min_ready_seconds(deployment, seconds)
+    return is_ours and _min_ready(deployment) != min_ready_seconds(deployment, seconds)
 
 
 def min_ready_before(deployment: Json) -> int | None:
-    """What minReadySeconds was before our hold; None without one."""
-    before = annotations(deployment).get(api.MIN_READY_ANNOTATION)
-    return None if before is None else int(before)
+    """
+    What its owner wants minReadySeconds to be after our hold; None without one.
+
+    That is the value before the hold, or the one that stands there when it is not the
+    one that we have set. What we would set now says nothing: the policy's hold and the
+    Deployment's deadline may have changed since.
+    """
+    notes = annotations(deployment)
+    before, held = notes.get(api.MIN_READY_ANNOTATION), min_ready_held(deployment)
+    if before is None:
+        return None
+    present = _min_ready(deployment)
+    return int(before) if held in (None, present) else present
 
 
-def has_lost_its_marks(deployment: Json, seconds: float) -> bool:
+def min_ready_held(deployment: Json) -> int | None:
+    """What our hold has last set minReadySeconds to; None without one."""
+    held = annotations(deployment).get(api.MIN_READY_HELD_ANNOTATION)
+    return None if held is None else int(held)
+
+
+def has_lost_its_marks(
+    deployment: Json, seconds: float, before: int | None, held: int | None
+) -> bool:
     """
     Whether our minReadySeconds stands there and nothing says any more that it is ours.
 
     `kubectl rollout undo` puts the annotations of the old ReplicaSet in the place of
-    the Deployment's, and leaves every field but the template as it is.
+    the Deployment's, and leaves every field but the template as it is. `before` and
+    `held` are what is remembered of the notes.
     """
     notes = annotations(deployment)
-    present = int(deployment["spec"].get("minReadySeconds") or 0)
+    present = _min_ready(deployment)
     is_marked = api.MIN_READY_ANNOTATION in notes or api.HELD_ANNOTATION in notes
-    return not is_marked and present == min_ready_seconds(deployment, seconds)
+    is_ours = present in (held, min_ready_seconds(deployment, seconds)) and present != before
+    return not is_marked and is_ours
 
 
 def restore_patch(deployment: Json, before: int) -> Patch:
@@ -125,8 +154,14 @@ def release_patch(deployment: Json) -> Patch:
 
 
 def rollback_patch(deployment: Json, template: Json, cause: str) -> Patch:
-    """The earlier template back and the hold off, in one patch: there is no half of it."""
+    """
+    The earlier template back, hold and pause off, in one patch: there is no half of it.
+
+    A user's own pause goes too: under it the pods taken back would serve on.
+    """
     spec, notes = _release(deployment)
+    if deployment["spec"].get("paused"):
+        spec["paused"] = None
     spec["template"] = merge_patch(deployment["spec"]["template"], plain_template(template))
     return _patch(deployment, spec, {**notes, api.CHANGE_CAUSE_ANNOTATION: cause})
 
@@ -201,14 +236,24 @@ def annotations(deployment: Json) -> dict[str, str]:
     return dict(deployment["metadata"].get("annotations") or {})
 
 
+def _min_ready(deployment: Json) -> int:
+    return int(deployment["spec"].get("minReadySeconds") or 0)
+
+
 def _release(deployment: Json) -> tuple[Patch, dict[str, str | None]]:
     notes = annotations(deployment)
-    before = notes.get(api.MIN_READY_ANNOTATION)
+    before = min_ready_before(deployment)
     released: dict[str, str | None] = {
-        key: None for key in (api.HELD_ANNOTATION, api.MIN_READY_ANNOTATION) if key in notes
+        key: None
+        for key in (
+            api.HELD_ANNOTATION,
+            api.MIN_READY_ANNOTATION,
+            api.MIN_READY_HELD_ANNOTATION,
+        )
+        if key in notes
     }
     if before is not None:
-        return {"minReadySeconds": int(before)}, released
+        return {"minReadySeconds": before}, released
     if api.HELD_ANNOTATION in notes and deployment["spec"].get("paused"):
         return {"paused": None}, released
     return {}, released

@@ -2,8 +2,8 @@
 Which RolloutPolicies are at work: one gate each, started, replaced and ended here.
 
 Plain tasks and no finalizers, as with the ServiceScalers: a policy can always be
-deleted. A hold that a deleted policy has left behind, or one that an operator which
-is no more has put on, is found by its mark on the Deployment and lifted.
+deleted. A hold that has no gate any more, because its policy is gone, makes no sense or
+names another target, is found by its mark on the Deployment and lifted.
 """
 
 import asyncio
@@ -48,13 +48,17 @@ class Policies:
         if known is None or known[1:3] != (generation, uid):
             await self._end(key)
             gate: Gate | None = None
+            problem = ""
             try:
                 spec = parse_policy_spec(body.get("spec") or {})
             except SpecError as error:
-                work = self._refuse(body, str(error))
+                problem = str(error)
             else:
                 gate = Gate(body, spec, self._cluster, self._tallies)
-                work = gate.run()
+            former = known[0] if known else None
+            if former and (gate is None or gate.spec.target != former.spec.target):
+                await self._let_go(key, former)
+            work = gate.run() if gate else self._refuse(body, problem)
             task = asyncio.create_task(work, name=f"gate {key}")
             self._gates[key] = (gate, generation, uid, task)
         self._settle_claims()
@@ -82,7 +86,7 @@ class Policies:
             self._inventory.show_policy(body)
             await self.show_policy(body)
         for (namespace, name), view in list(self._inventory.deployments.items()):
-            if view.held_by and (namespace, view.held_by) not in self._gates:
+            if view.held_by and await self._is_stray(namespace, name, view.held_by):
                 await self._lift(namespace, name, view.held_by)
 
     async def stop(self) -> None:
@@ -90,16 +94,24 @@ class Policies:
         for key in list(self._gates):
             await self._end(key)
 
-    async def _lift(self, namespace: str, name: str, policy: str) -> None:
+    async def _is_stray(self, namespace: str, name: str, policy: str) -> bool:
+        """Whether a Deployment's hold has no gate that will lift it."""
+        known = self._gates.get((namespace, policy))
+        if known is not None:
+            return known[0] is None or known[0].spec.target != name
         try:
             # The watch may only be late in showing the policy.
             await self._cluster.get_policy(namespace, policy)
         except NotFoundError:
-            deployment = await self._cluster.get_deployment(namespace, name)
-            if holds.held_by(deployment) == policy:
-                patch = holds.release_patch(deployment)
-                await self._cluster.patch_deployment(namespace, name, patch)
-                logger.info("lifted the hold of RolloutPolicy %s, which is gone", policy)
+            return True
+        return False
+
+    async def _lift(self, namespace: str, name: str, policy: str) -> None:
+        deployment = await self._cluster.get_deployment(namespace, name)
+        if holds.held_by(deployment) == policy:
+            patch = holds.release_patch(deployment)
+            await self._cluster.patch_deployment(namespace, name, patch)
+            logger.info("lifted the hold of RolloutPolicy %s, which has no gate for it", policy)
 
     async def _end(self, key: Key, *, for_good: bool = False) -> None:
         known = self._gates.pop(key, None)
@@ -110,11 +122,13 @@ class Policies:
             return
         self._claims.pop(key, None)
         self._settle_claims()
-        if known is None or known[0] is None:
-            return
+        if known is not None and known[0] is not None:
+            await self._let_go(key, known[0])
+
+    async def _let_go(self, key: Key, gate: Gate) -> None:
         for _ in range(3):
             try:
-                await known[0].let_go()
+                await gate.let_go()
             except ConflictError:
                 continue
             except ClusterError as error:

@@ -15,9 +15,9 @@ from typing import Any
 from hailstorm_operator import api, holds
 from hailstorm_operator.conditions import Condition, merge_conditions
 from hailstorm_operator.gate_inputs import Inputs
+from hailstorm_operator.gate_memory import Memory, memory_from_json
 from hailstorm_operator.policy_specs import HOLD_MIN_READY, PolicySpec
 from hailstorm_operator.rollouts import Decision
-from hailstorm_operator.stages import Memory, memory_from_json
 from hailstorm_operator.timestamps import parse_time, whole_seconds
 
 Json = Mapping[str, Any]

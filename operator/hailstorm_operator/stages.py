@@ -3,8 +3,8 @@ The stages of a rollout under a RolloutPolicy, and the step that comes next.
 
     (no rollout)
         │ a new template
-        ├──────── a rollback to what once was promoted ──────────► Passing ──┐
-        ▼                                                                    │
+        ├──────── a rollback to what once was promoted, or it ───► Passing ──┐
+        ▼         has arrived already: there is nothing to hold              │
      Surging ── the hold is on ──► Holding ── resumed by a user ─► Passing ──┤ arrived:
         │ cannot run                 │ judge, twice a second                 │ it is the
         │                            ├─ promoted ───────► Releasing          │ stable one
@@ -18,6 +18,7 @@ The stages of a rollout under a RolloutPolicy, and the step that comes next.
         └────────────────────────────────────────────────────────────────────┘
     insufficient_evidence with "hold": Held, until a user resumes or changes it.
     A newer template at any stage: superseded, and the newer one begins above.
+    While a user's own pause stands only a release found bad is not left alone.
 
 A verdict is written, to the record and to the policy's status, before the step that
 it asks for is made. Every step looks at the Deployment first and may be repeated;
@@ -26,81 +27,20 @@ either an unwritten verdict, which the next one finds again from the same tallie
 or a written one, which the next one carries out.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from hailstorm_operator import api
+from hailstorm_operator.gate_memory import Memory, Rollout, Stage, Template
 from hailstorm_operator.holds import State
 from hailstorm_operator.rollouts import Decision
 
-Json = Mapping[str, Any]
-Stage = Literal["Surging", "Holding", "Releasing", "Watching", "RollingBack", "Held", "Passing"]
 StepKind = Literal[
     "rest", "remember", "supersede", "hold", "release", "restore", "rollback", "judge"
 ]
 
-# Templates that came and went without being promoted; going back to one is no rollback
-# to something good. More than the ReplicaSets that Kubernetes keeps.
-MAX_UNPROVEN: Final = 20
 # Pods that one rollout of a large Deployment may make, with their restarts elsewhere.
 MAX_ADDRESSES: Final = 300
-
-
-@dataclass(frozen=True)
-class Template:
-    """A pod template by its identity, and the revision it had."""
-
-    digest: str
-    revision: int
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """
-    One attempt, as far as the gate has come. Times are epoch seconds.
-
-    `addresses` are those that pods of the new template have or had: a pod that is
-    gone must not count for the others. `min_ready_before` is what our hold has to put
-    back, since a user's undo takes the note of it off the Deployment.
-    """
-
-    stage: Stage
-    digest: str
-    revision: int
-    kind: str
-    started_at: float
-    canary_since: float | None = None
-    arrived_at: float | None = None
-    decided_at: float | None = None
-    verdict: str = ""
-    action: str = ""
-    rule: str = ""
-    explanation: str = ""
-    addresses: tuple[str, ...] = ()
-    trouble_since: tuple[tuple[str, float], ...] = ()
-    min_ready_before: int | None = None
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What outlives the operator, in the policy's status."""
-
-    stable: Template | None = None
-    unproven: tuple[str, ...] = ()
-    rollout: Rollout | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values for the status; absent parts are null, so that a merge clears them."""
-        rollout = asdict(self.rollout) if self.rollout else None
-        if rollout is not None:
-            rollout["addresses"] = list(rollout["addresses"])
-            rollout["trouble_since"] = [list(one) for one in rollout["trouble_since"]]
-        return {
-            "stable": asdict(self.stable) if self.stable else None,
-            "unproven": list(self.unproven),
-            "rollout": rollout,
-        }
 
 
 @dataclass(frozen=True)
@@ -108,13 +48,16 @@ class Facts:
     """
     A Deployment as the gate has just read it.
 
-    `surged` counts pods of its template, `arrived` says that every replica is one
-    of them and available, `previous` is the newest other revision.
+    `replicas` are those it is to have, `surged` counts pods of its template, `arrived`
+    says that every replica is one of them and available, `previous` is the newest other
+    revision. `paused_by_user` says that spec.paused is not our hold.
     """
 
+    target_uid: str
     digest: str
     revision: int
     kind: str
+    replicas: int
     surged: int
     arrived: bool
     hold: State
@@ -122,6 +65,8 @@ class Facts:
     short_held: bool = False
     by_min_ready: bool = False
     min_ready_before: int | None = None
+    min_ready_held: int | None = None
+    paused_by_user: bool = False
     has_lost_its_marks: bool = False
     has_own_cause: bool = False
 
@@ -134,22 +79,16 @@ class Step:
     memory: Memory
 
 
-def memory_from_json(status: Json) -> Memory:
-    """The memory that a policy's status holds; an empty one for a new policy."""
-    stable, rollout = status.get("stable"), status.get("rollout")
-    return Memory(
-        stable=Template(**stable) if stable else None,
-        unproven=tuple(status.get("unproven") or ()),
-        rollout=_rollout_from_json(rollout) if rollout else None,
-    )
-
-
 def next_step(memory: Memory, facts: Facts, now: float, *, enforce: bool, early: bool) -> Step:
     """
     The next step. `early` says that the hold may be put on before a pod has surged.
 
     Pure, and true to the memory: asked again with the same facts it gives the same.
     """
+    if memory.target_uid != facts.target_uid:
+        # Deleted and made anew, or the policy names another one: nothing known holds.
+        kept = Memory() if memory.target_uid else memory
+        return Step("remember", replace(kept, target_uid=facts.target_uid))
     rollout = memory.rollout
     if rollout is None:
         return _begin(memory, facts, now)
@@ -158,6 +97,10 @@ def next_step(memory: Memory, facts: Facts, now: float, *, enforce: bool, early:
         return Step("restore", memory)
     if rollout.digest != facts.digest:
         return _left(memory, rollout, facts)
+    if rollout.paused != facts.paused_by_user:
+        resumed_at = now if rollout.paused else rollout.resumed_at
+        paused = facts.paused_by_user
+        return Step("remember", memory.having(paused=paused, resumed_at=resumed_at))
     if rollout.stage == "Surging":
         return _surge(memory, facts, enforce=enforce, early=early)
     if rollout.stage == "Holding":
@@ -167,7 +110,11 @@ def next_step(memory: Memory, facts: Facts, now: float, *, enforce: bool, early:
     if rollout.stage == "Releasing":
         if facts.hold in ("ours", "stale", "lifted"):
             return Step("release", memory)
-        return Step("remember", _with(memory, stage="Watching"))
+        # A value of minReadySeconds from now on is a user's, whatever it is.
+        return Step(
+            "remember",
+            memory.having(stage="Watching", min_ready_before=None, min_ready_held=None),
+        )
     if rollout.stage == "RollingBack":
         return Step("rollback", memory)
     if rollout.stage == "Passing":
@@ -175,7 +122,7 @@ def next_step(memory: Memory, facts: Facts, now: float, *, enforce: bool, early:
             return Step("release", memory)
         return _settle_when_arrived(memory, facts)
     if facts.arrived and rollout.arrived_at is None:
-        return Step("remember", _with(memory, arrived_at=now))
+        return Step("remember", memory.having(arrived_at=now))
     return Step("judge", memory)
 
 
@@ -185,7 +132,7 @@ def after_decision(memory: Memory, decision: Decision, now: float, *, enforce: b
     assert rollout is not None  # Only a rollout is judged.
     if decision.action == "finish":
         # The end of the watch confirms the promotion, it is not a new one.
-        return _settled(memory, rollout)
+        return memory.settled(rollout)
     stage: Stage = "Passing"
     if decision.action == "promote":
         stage = "Releasing"
@@ -193,8 +140,7 @@ def after_decision(memory: Memory, decision: Decision, now: float, *, enforce: b
         stage = "RollingBack" if memory.stable else "Held"
     elif enforce and decision.action == "hold":
         stage = "Held"
-    return _with(
-        memory,
+    return memory.having(
         stage=stage,
         decided_at=now,
         verdict=decision.verdict,
@@ -204,10 +150,25 @@ def after_decision(memory: Memory, decision: Decision, now: float, *, enforce: b
     )
 
 
+def must_wait(facts: Facts, decision: Decision) -> bool:
+    """
+    Whether a decision waits until a user lets go of their own pause.
+
+    All do but one: a release found bad hurts for as long as its pods serve.
+    """
+    return facts.paused_by_user and decision.verdict != api.VERDICT_ABORTED
+
+
+def after_refusal(memory: Memory) -> Memory:
+    """What to remember when the policy may not gate its target any more."""
+    rollout = memory.rollout
+    return memory if rollout is None else _overtaken(memory, rollout)
+
+
 def after_rollback(memory: Memory) -> Memory:
     """The stable template is back; this one is not to be trusted when it returns."""
     assert memory.rollout is not None  # Only a rollout is rolled back.
-    return _dropped(memory, memory.rollout)
+    return memory.dropped(memory.rollout)
 
 
 def superseded_decision(newer: int) -> Decision:
@@ -238,8 +199,9 @@ def _begin(memory: Memory, facts: Facts, now: float) -> Step:
     # Whoever rolls back is in a hurry; a template that was never promoted has to
     # go through the gate all the same.
     trusted = facts.kind == api.TRIGGER_ROLLBACK and facts.digest not in memory.unproven
+    # What rolled while no operator looked has nothing left to hold or to compare with.
     rollout = Rollout(
-        stage="Passing" if trusted else "Surging",
+        stage="Passing" if trusted or facts.arrived else "Surging",
         digest=facts.digest,
         revision=facts.revision,
         kind=facts.kind,
@@ -250,33 +212,50 @@ def _begin(memory: Memory, facts: Facts, now: float) -> Step:
 
 def _left(memory: Memory, rollout: Rollout, facts: Facts) -> Step:
     """The Deployment has another template than the attempt."""
-    if rollout.stage == "Watching" and facts.kind != api.TRIGGER_ROLLBACK:
+    if rollout.stage == "Watching" and facts.kind == api.TRIGGER_ROLLBACK:
+        return Step("remember", memory.dropped(rollout))
+    is_judged = rollout.verdict or rollout.stage == "Passing"
+    return Step("remember" if is_judged else "supersede", _overtaken(memory, rollout))
+
+
+def _overtaken(memory: Memory, rollout: Rollout) -> Memory:
+    """What is left of an attempt that ended before it was through."""
+    if rollout.stage == "Watching":
         # Promoted it was; what the watch would have said nobody will know.
-        return Step("remember", _settled(memory, rollout))
+        return memory.settled(rollout)
     if rollout.stage == "Passing" and not rollout.verdict:
-        return Step("remember", replace(memory, rollout=None))
-    return Step("remember" if rollout.verdict else "supersede", _dropped(memory, rollout))
+        return replace(memory, rollout=None)
+    return memory.dropped(rollout)
 
 
 def _surge(memory: Memory, facts: Facts, *, enforce: bool, early: bool) -> Step:
-    if facts.hold == "users":
+    if facts.arrived and enforce:
+        # Through before the hold was on.
+        return Step("remember", memory.having(stage="Passing"))
+    if facts.paused_by_user and facts.hold != "ours":
         return Step("rest", memory)
+    if _has_no_canary(facts):
+        return Step("remember", memory.having(stage="Passing"))
     if facts.hold == "stale" and not early:
         # Paused for an earlier attempt: nothing surges until that is off.
         return Step("release", memory)
     if facts.hold == "ours" or not enforce:
-        held = _with(memory, stage="Holding", min_ready_before=facts.min_ready_before)
-        return Step("remember", held)
+        return Step("remember", _noted(memory, facts).having(stage="Holding"))
     if early or facts.surged:
         return Step("hold", memory)
     return Step("judge", memory)
 
 
 def _hold(memory: Memory, facts: Facts, now: float, *, enforce: bool) -> Step:
+    if _has_no_canary(facts):
+        return Step("remember", memory.having(stage="Passing"))
     if not enforce:
         return Step("release" if facts.hold in ("ours", "stale") else "judge", memory)
     if facts.hold == "ours":
-        return Step("hold" if facts.short_held else "judge", memory)
+        if facts.short_held:
+            return Step("hold", memory)
+        noted = _noted(memory, facts)
+        return Step("judge" if noted == memory else "remember", noted)
     if facts.hold == "stale":
         return Step("hold", memory)
     resumed = Decision(
@@ -286,12 +265,12 @@ def _hold(memory: Memory, facts: Facts, now: float, *, enforce: bool) -> Step:
         "a user let the rollout go on before there was a verdict",
     )
     after = after_decision(memory, resumed, now, enforce=enforce)
-    return Step("remember", _with(after, stage="Passing"))
+    return Step("remember", after.having(stage="Passing"))
 
 
 def _held(memory: Memory, facts: Facts) -> Step:
     if facts.hold in ("lifted", "none"):
-        return Step("remember", _with(memory, stage="Passing"))
+        return Step("remember", memory.having(stage="Passing"))
     # For as long as a person needs, not for as long as a field lasts.
     return Step("hold" if facts.by_min_ready else "rest", memory)
 
@@ -301,36 +280,20 @@ def _settle_when_arrived(memory: Memory, facts: Facts) -> Step:
     assert rollout is not None  # Only a rollout passes.
     if not facts.arrived:
         return Step("rest", memory)
-    return Step("remember", _settled(memory, rollout))
+    return Step("remember", memory.settled(rollout))
 
 
-def _settled(memory: Memory, rollout: Rollout) -> Memory:
-    return Memory(
-        stable=Template(rollout.digest, rollout.revision),
-        unproven=tuple(one for one in memory.unproven if one != rollout.digest),
+def _has_no_canary(facts: Facts) -> bool:
+    """Whether there is no new pod to look at and none to wait for."""
+    return facts.replicas == 0 and facts.surged == 0
+
+
+def _noted(memory: Memory, facts: Facts) -> Memory:
+    """With what our hold has set and has to put back: an undo takes the notes of it away."""
+    return memory.having(
+        min_ready_before=facts.min_ready_before, min_ready_held=facts.min_ready_held
     )
-
-
-def _dropped(memory: Memory, rollout: Rollout) -> Memory:
-    unproven = [one for one in memory.unproven if one != rollout.digest]
-    return replace(
-        memory, rollout=None, unproven=tuple([*unproven, rollout.digest][-MAX_UNPROVEN:])
-    )
-
-
-def _with(memory: Memory, **changes: Any) -> Memory:
-    assert memory.rollout is not None  # The caller has one in hand.
-    return replace(memory, rollout=replace(memory.rollout, **changes))
 
 
 def _here(facts: Facts) -> Template:
     return Template(facts.digest, facts.revision)
-
-
-def _rollout_from_json(rollout: Json) -> Rollout:
-    values = dict(rollout)
-    values["addresses"] = tuple(values.get("addresses") or ())
-    values["trouble_since"] = tuple(
-        (str(pod), float(since)) for pod, since in values.get("trouble_since") or ()
-    )
-    return Rollout(**values)

@@ -14,6 +14,7 @@ import yaml
 
 from hailstorm_operator import api, specs
 from hailstorm_operator.gate import MAX_SECONDS
+from hailstorm_operator.gate_memory import Stage
 from hailstorm_operator.leadership import LEASE_NAME
 from hailstorm_operator.policy_specs import (
     HOLD_MIN_READY,
@@ -31,7 +32,6 @@ from hailstorm_operator.scaling_inputs import Capacity, Demand, Inputs, first_me
 from hailstorm_operator.settings import PREFIX, Settings, read_settings
 from hailstorm_operator.signals import Reading
 from hailstorm_operator.specs import parse_scaler_spec
-from hailstorm_operator.stages import Stage
 from hailstorm_operator.timelines import observe_pod
 from unit.operator.objects import at, ready_pod
 from unit.operator.recorded_traffic import OLD, OTHER, Traffic

@@ -114,6 +114,15 @@ class World:
         self.change(template=template(version))
         return template_digest(self.deployment["spec"]["template"])
 
+    def make_anew(self, version: str) -> str:
+        """kubectl delete, and apply of a manifest with another template. Returns its digest."""
+        self.replica_sets, self.pods = [], []
+        metadata = self.deployment["metadata"]
+        metadata |= {"uid": f"{metadata['uid']}-anew", "annotations": {}, "generation": 0}
+        self.deployment["spec"] |= {"minReadySeconds": 1, "paused": False}
+        self.deployment["status"] = {}
+        return self.roll(version)
+
     def resume(self) -> None:
         """kubectl rollout resume."""
         self.change(paused=None)
@@ -182,7 +191,7 @@ class World:
             {
                 "metadata": {"name": f"app-{generation}", "namespace": "place"},
                 "spec": {
-                    "targetRef": {"name": "app", "uid": "uid-1"},
+                    "targetRef": {"name": "app", "uid": self.deployment["metadata"]["uid"]},
                     "revision": generation,
                     "generation": generation,
                     "templateHash": self.digest,
@@ -208,7 +217,7 @@ class World:
             "metadata": {
                 "name": f"app-h{number}",
                 "creationTimestamp": stamp(self.now),
-                "ownerReferences": [{"uid": "uid-1"}],
+                "ownerReferences": [{"uid": self.deployment["metadata"]["uid"]}],
                 "labels": {api.POD_TEMPLATE_HASH_LABEL: f"h{number}"},
                 "annotations": {api.REVISION_ANNOTATION: str(number)},
             },
@@ -239,6 +248,8 @@ class World:
             self.pods.remove(useless[0])
         elif old and available > wanted:
             self.pods.remove(old[0])
+        elif not old and len(mine) > wanted:
+            self.pods.remove(mine[-1])
         elif len(mine) < wanted and len(self.pods) < wanted + 1:
             self._new_pod(current)
 

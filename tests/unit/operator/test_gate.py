@@ -256,7 +256,8 @@ async def test_users_own_pause_is_left_alone() -> None:
     world, old = story.world, await story.settled()
     world.change(paused=True)
     new = world.roll("two")
-    await story.run(60)
+    # For longer than the deadline of 300 s, which Kubernetes does not count either.
+    await story.run(400)
     assert (story.stage, world.paused, world.versions()) == ("Surging", True, {old})
     world.resume()
     await story.run(60)

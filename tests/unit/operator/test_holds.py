@@ -61,18 +61,41 @@ def test_value_that_a_user_applies_meanwhile_is_the_one_that_comes_back() -> Non
     again = held("minReadySeconds", applied)
     assert again["spec"]["minReadySeconds"] == 90
     assert merge(again, holds.release_patch(again))["spec"]["minReadySeconds"] == 7
+    assert merge(applied, holds.release_patch(applied))["spec"]["minReadySeconds"] == 7
+    person = merge(applied, holds.hold_patch(applied, "careful", "digest2", "paused", 60))
+    assert person["spec"]["minReadySeconds"] == 7
+
+
+@pytest.mark.parametrize(
+    ("seconds", "deadline", "held_then"), [(20, 120, 50), (60, 80, 79), (90, 240, 120)]
+)
+def test_hold_that_becomes_another_keeps_what_its_owner_had(
+    seconds: float, deadline: int, held_then: int
+) -> None:
+    """The policy's holdSeconds.max or the Deployment's deadline changes during the hold."""
+    changed = merge(held("minReadySeconds"), {"spec": {"progressDeadlineSeconds": deadline}})
+    assert holds.is_short_held(changed, seconds)
+    patch = holds.hold_patch(changed, "careful", "digest2", "minReadySeconds", seconds)
+    again = merge(changed, patch)
+    assert again["spec"]["minReadySeconds"] == held_then
+    assert holds.min_ready_before(again) == 3
+    assert merge(again, holds.release_patch(again))["spec"]["minReadySeconds"] == 3
 
 
 def test_hold_whose_marks_an_undo_has_taken_is_known_by_its_value() -> None:
     during = held("minReadySeconds")
-    assert holds.min_ready_before(during) == 3
-    assert not holds.has_lost_its_marks(during, 60)
+    assert (holds.min_ready_before(during), holds.min_ready_held(during)) == (3, 90)
+    assert not holds.has_lost_its_marks(during, 60, 3, 90)
     undone = {**during, "metadata": {**during["metadata"], "annotations": {}}}
     assert holds.hold_state(undone, "careful", "digest2") == "none"
-    assert holds.has_lost_its_marks(undone, 60)
+    assert holds.has_lost_its_marks(undone, 60, 3, 90)
+    # Whatever the policy asks for by now.
+    assert holds.has_lost_its_marks(undone, 20, 3, 90)
+    # What stands there is what its owner had: nothing to put back, again and again.
+    assert not holds.has_lost_its_marks(undone, 60, 90, 90)
     after = merge(undone, holds.restore_patch(undone, 3))
     assert after["spec"]["minReadySeconds"] == 3
-    assert not holds.has_lost_its_marks(after, 60)
+    assert not holds.has_lost_its_marks(after, 60, 3, 90)
 
 
 def test_states_that_a_user_makes() -> None:
@@ -90,6 +113,23 @@ def test_states_that_a_user_makes() -> None:
 def test_release_leaves_a_users_own_pause() -> None:
     before = target(paused=True)
     assert merge(before, holds.release_patch(before)) == before
+    during = held("minReadySeconds", before)
+    assert merge(during, holds.release_patch(during)) == before
+
+
+def test_whose_pause_it_is() -> None:
+    assert not holds.is_paused_by_user(target())
+    assert holds.is_paused_by_user(target(paused=True))
+    assert not holds.is_paused_by_user(held("paused"))
+    assert not holds.is_paused_by_user(held("minReadySeconds"))
+    assert holds.is_paused_by_user(held("minReadySeconds", target(paused=True)))
+
+
+def test_rollback_takes_a_users_pause_with_it() -> None:
+    during = held("minReadySeconds", target(paused=True))
+    after = merge(during, holds.rollback_patch(during, template("one"), "because"))
+    assert "paused" not in after["spec"]
+    assert after["spec"]["minReadySeconds"] == 3
 
 
 @pytest.mark.parametrize("by", HOLDS)

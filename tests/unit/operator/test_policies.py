@@ -1,5 +1,6 @@
 """Which policies are at work, and what becomes of holds that are nobody's any more."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from eventually import eventually
 from hailstorm_operator import api, holds
 from hailstorm_operator.cluster import NotFoundError
+from hailstorm_operator.gate import Gate
 from hailstorm_operator.inventory import Inventory
 from hailstorm_operator.policies import Policies
 from unit.operator.fake_cluster import World, merge
@@ -74,6 +76,37 @@ async def test_deleting_a_policy_lets_go_of_what_it_holds(place: Place) -> None:
     await place.policies.show_policy(place.body(), deleted=True)
     assert not place.world.paused
     assert holds.held_by(place.world.deployment) == ""
+
+
+@pytest.mark.parametrize("changed", [{"alpha": 7}, {"targetRef": {"name": "other"}}])
+async def test_policy_that_gates_its_target_no_more_lets_go_of_it(
+    place: Place, changed: dict[str, Any]
+) -> None:
+    """At once when it changes, and at the next resync when no operator saw it change."""
+    await place.policies.show_policy(place.body())
+    place.hold()
+    body = place.body(**changed)
+    body["metadata"]["generation"] = 2
+    await place.policies.show_policy(body)
+    assert (place.world.paused, holds.held_by(place.world.deployment)) == (False, "")
+    place.hold()
+    place.world.policy = body
+    await place.policies.resync()
+    assert (place.world.paused, holds.held_by(place.world.deployment)) == (False, "")
+
+
+async def test_resync_leaves_a_hold_to_the_gate_that_has_put_it_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(gate: Gate) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Gate, "run", busy)
+    await place.policies.show_policy(place.body())
+    place.world.policy = place.body()
+    place.hold()
+    await place.policies.resync()
+    assert place.world.paused
 
 
 async def test_hold_of_a_policy_that_is_gone_is_lifted(place: Place) -> None:
