@@ -6,7 +6,7 @@ again that may have run, wait a quarter of a second before they do, and forget t
 look for new masters when they may not repeat; our time-outs, breaker and single
 retry would have to fight it. What is needed is small, since all keys of a
 command lie in one slot: group by server, ask each as a lone one is asked, and
-follow MOVED and ASK, both of which say that the command has not run.
+follow MOVED, ASK and TRYAGAIN, all of which say that the command has not run.
 
 The map of slots is only a hint: whoever is asked in vain says who it is. When a
 server does not answer, the others are asked for a new map in the background,
@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Protocol
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
-from redis.exceptions import AskError, MovedError
+from redis.exceptions import AskError, MovedError, TryAgainError
 
 from hailstorm.location.commands import Command, StoreUnavailableError
 from hailstorm.runtime.clock import Clock
@@ -32,6 +32,9 @@ from hailstorm.runtime.errors import ServiceError
 # How often a command is sent on. A slot that moves while its script is not known
 # takes four: MOVED, ASK, the script, ASK again.
 MAX_ROUNDS: Final = 5
+# Some keys of a command are here and some there while their slot moves: it is asked
+# again after this. A guess; the edge's first retry comes after as long.
+TRY_AGAIN_SECONDS: Final = 0.02
 # Pause between two looks for a new map; each costs one healthy server 0.1 ms, and a
 # failover takes a second or more.
 LOOK_AGAIN_SECONDS: Final = 0.25
@@ -45,7 +48,7 @@ Address = tuple[str, int]
 
 
 class Server(Protocol):
-    """One of the servers; its pipeline leaves MOVED and ASK in their places."""
+    """One of the servers; its pipeline leaves MOVED, ASK and TRYAGAIN in their places."""
 
     @property
     def is_away(self) -> bool:
@@ -107,6 +110,7 @@ class Cluster:
         for _ in range(MAX_ROUNDS):
             answers = await self._ask(commands, todo, is_write)
             todo = defaultdict(list)
+            is_between = False
             for address, place, answer in answers:
                 if isinstance(answer, MovedError):
                     owner = (answer.host or address[0], int(answer.port))
@@ -115,10 +119,16 @@ class Cluster:
                     todo[owner].append((place, False))
                 elif isinstance(answer, AskError):
                     todo[answer.host or address[0], int(answer.port)].append((place, True))
+                elif isinstance(answer, TryAgainError):
+                    # Who holds it says anew where the keys are.
+                    is_between = True
+                    todo[self._owner(commands[place])].append((place, False))
                 else:
                     results[place] = answer
             if not todo:
                 return results
+            if is_between:
+                await self._clock.sleep(TRY_AGAIN_SECONDS)
         raise StoreUnavailableError("the position store's slots keep moving")
 
     async def _ask(

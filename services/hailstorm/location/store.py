@@ -54,7 +54,6 @@ _AWAY: Final = (
     OSError,
     ReadOnlyError,
     RedisTimeoutError,
-    TryAgainError,
 )
 
 _log = logging.getLogger(__name__)
@@ -127,8 +126,8 @@ class Server:
     """
     One server, asked in one pipeline.
 
-    With `leaves_redirects`, MOVED and ASK are answers as others are, for whoever
-    knows the other servers.
+    With `leaves_redirects`, MOVED, ASK and TRYAGAIN are answers as others are, for
+    whoever knows the other servers.
     """
 
     def __init__(
@@ -141,7 +140,7 @@ class Server:
         self._settings = settings
         self._address = (settings.host, settings.port)
         # redis-py's MovedError is one, too.
-        self._answers = (AskError,) if leaves_redirects else ()
+        self._answers = (AskError, TryAgainError) if leaves_redirects else ()
         # Those that nobody asks now, the last one used on top.
         self._idle: list[Connection] = []
         self._connections: set[Connection] = set()

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from hailstorm.runtime.admission import SHARES
 from hailstorm.runtime.breaker import Breaker
 from hailstorm.runtime.clock import Clock
-from hailstorm.runtime.errors import UnavailableError
+from hailstorm.runtime.errors import ResourceExhaustedError, UnavailableError
 from hailstorm.runtime.priority import Priority
 
 
@@ -69,13 +69,16 @@ class Dependency:
         """
         Make one call inside the block; its errors go through.
 
-        Raises UnavailableError, before the call, when its class has no place or the
-        neighbour is taken to be away. `own_patience` says that a deadline which
-        ends the call is ours: one of the caller's says nothing of the neighbour.
+        Raises, before the call, ResourceExhaustedError when its class has no place,
+        and UnavailableError when the neighbour is taken to be away. `own_patience`
+        says that a deadline which ends the call is ours: one of the caller's says
+        nothing of the neighbour.
         """
         if self._calls >= self._places[priority]:
             self._full.inc()
-            raise UnavailableError(
+            # Load, and no outage: told as one, the edge would try it on other pods,
+            # which are as busy, and their breakers would open for everybody.
+            raise ResourceExhaustedError(
                 f"{self._calls} calls wait for {self._name}", reason="DEPENDENCY_BUSY"
             )
         if not self._breaker.allows():

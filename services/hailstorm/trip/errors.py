@@ -15,11 +15,13 @@ What can be wrong with a call on a trip.
     └── VersionChangedError      the trip is not at expected_version
     AlreadyExistsError
     └── KeyReusedError           the idempotency_key was used with another body
+    ResourceExhaustedError
+    └── StoreBusyError           more calls wait for Postgres than it has time for
     UnavailableError
     └── StoreUnavailableError    Postgres does not answer
         └── SchemaMissingError   its schema is not there yet, or not all of it
 
-None but the last two become better by repeating the call.
+None but the last three become better by repeating the call.
 """
 
 from hailstorm.runtime.errors import (
@@ -28,6 +30,7 @@ from hailstorm.runtime.errors import (
     FailedPreconditionError,
     NotFoundError,
     PermissionDeniedError,
+    ResourceExhaustedError,
     UnavailableError,
 )
 
@@ -108,6 +111,20 @@ class KeyReusedError(AlreadyExistsError):
             f"idempotency_key {key} was used with another body",
             metadata={"field": "idempotency_key"},
         )
+
+
+class StoreBusyError(ResourceExhaustedError):
+    """
+    Postgres answers, but not all who ask; nothing was asked for this call.
+
+    Not UNAVAILABLE: the edge would try it on other pods, whose lines for the same
+    Postgres are as long, and who counts outages would stop asking altogether.
+    """
+
+    reason = "POOL_BUSY"
+
+    def __init__(self) -> None:
+        super().__init__("too many calls wait for the trip store")
 
 
 class StoreUnavailableError(UnavailableError):

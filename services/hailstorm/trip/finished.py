@@ -1,7 +1,9 @@
 """
 A finished trip in one record, made from its versions: pure.
 
-It is what riders and auditors read; the versions themselves stay the truth.
+No call reads it: ListTrips and GetTrip tell of finished trips from `trips`. It is for
+whoever asks the database what became of many trips, by rider or by driver; the
+versions themselves stay the truth.
 """
 
 import datetime as dt

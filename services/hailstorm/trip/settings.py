@@ -97,8 +97,8 @@ class TripsSettings:
     )
     relay_milliseconds: int = setting(
         500,
-        doc="Milliseconds between two looks for unpublished events, while there are few. History "
-        "is read minutes later; it only bounds how far behind it is.",
+        doc="Milliseconds between two looks for unpublished events, while there are few. No call "
+        "reads the history; it only bounds how far behind that is.",
         minimum=10,
         maximum=60_000,
     )

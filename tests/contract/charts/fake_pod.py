@@ -102,6 +102,12 @@ class Dispatch(dispatch_pb2_grpc.DispatchServiceServicer):
         await _behave(request.idempotency_key, context)
         return dispatch_pb2.RequestTripResponse(trip=_trip(request, "MATCHED"))
 
+    async def WatchOffers(self, request: Any, context: Any) -> Any:
+        for driver_id in request.driver_ids:
+            offer = dispatch_pb2.Offer(offer_id="o-1", driver_id=driver_id)
+            yield dispatch_pb2.WatchOffersResponse(offer=offer)
+        yield dispatch_pb2.WatchOffersResponse(resume={})
+
 
 class Location(location_pb2_grpc.LocationServiceServicer):
     """Takes any position."""
@@ -111,6 +117,10 @@ class Location(location_pb2_grpc.LocationServiceServicer):
 
     async def NearbyDrivers(self, request: Any, context: Any) -> Any:
         return location_pb2.NearbyDriversResponse()
+
+    async def BatchGetPositions(self, request: Any, context: Any) -> Any:
+        positions = [location_pb2.Position(driver_id=each) for each in request.driver_ids]
+        return location_pb2.BatchGetPositionsResponse(positions=positions)
 
 
 # As hailstorm.runtime.server has them: Envoy pings every two seconds.

@@ -412,11 +412,10 @@ def test_streams_are_listed_as_streams() -> None:
         assert listed_methods()[name].get("stream", False) is method.server_streaming, name
 
 
-def test_json_is_offered_for_public_methods_alone() -> None:
+def test_json_is_offered_for_all_public_methods_and_no_other() -> None:
     for name, (_, method) in proto_methods().items():
         has_path = len(method.options.SerializeToString()) > 0
-        if has_path:
-            assert listed_methods()[name].get("public", True), name
+        assert has_path is listed_methods()[name].get("public", True), name
 
 
 def test_descriptors_can_spell_out_the_details_of_errors() -> None:

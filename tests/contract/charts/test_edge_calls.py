@@ -168,6 +168,26 @@ def test_json_reads_fields_from_the_query(edge: Edge) -> None:
     assert (status, json.loads(answer)) == (200, {"drivers": []})
 
 
+# As many, and as long, as the services take.
+MANY_IDS = [f"{i:0>64}" for i in range(500)]
+
+
+def test_json_asks_where_many_drivers_are(edge: Edge) -> None:
+    path = "/v1/cities/nyc/positions:batchGet"
+    status, _, answer = edge.http("POST", path, {"driverIds": MANY_IDS})
+    assert status == 200
+    assert [each["driverId"] for each in json.loads(answer)["positions"]] == MANY_IDS
+
+
+def test_json_fleet_waits_for_offers(edge: Edge) -> None:
+    path = "/v1/cities/nyc/offers:watch"
+    status, _, answer = edge.http("POST", path, {"driverIds": MANY_IDS})
+    assert status == 200
+    *offers, last = [json.loads(line) for line in answer.splitlines()]
+    assert [each["offer"]["driverId"] for each in offers] == MANY_IDS
+    assert last == {"resume": {}}
+
+
 def test_json_stream_is_a_line_a_message(edge: Edge) -> None:
     status, _, answer = edge.http("GET", f"{TRIP}/t-1:watch")
     assert status == 200

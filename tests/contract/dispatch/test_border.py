@@ -241,7 +241,7 @@ async def test_slow_neighbour_takes_its_part_of_the_places_and_no_more(
             lambda: dispatch.sample(waiting, dependency="location"), 50, until=lambda n: n == most
         )
         error = await refusal(stub, timeout=60)
-        assert error.code() is Code.UNAVAILABLE
+        assert error.code() is Code.RESOURCE_EXHAUSTED
         assert "wait for location" in (error.details() or "")
         # Trip is not waited for, so who needs it alone is served.
         assert dispatch.sample(waiting, dependency="trip") == 0

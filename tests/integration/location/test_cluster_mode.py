@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
-from redis.crc import key_slot
 
 from eventually import eventually
 from hailstorm.location import keys
@@ -17,11 +16,11 @@ from hailstorm.location.drivers import Drivers
 from hailstorm.location.geometry import cell_at, parent_of
 from hailstorm.location.index import build_index
 from hailstorm.location.positions import Availability, Ping
-from hailstorm.location.settings import IndexKind, PositionSettings, RedisMode, RedisSettings
-from hailstorm.location.store import Command, Script, Store, StoreUnavailableError
+from hailstorm.location.settings import IndexKind, PositionSettings
+from hailstorm.location.store import Command, Store, StoreUnavailableError
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
 from hailstorm.runtime.clock import SystemClock
-from hailstorm.runtime.settings import Secret
+from integration.location.conftest import cluster_settings_of
 from integration.processes import ServiceProcess
 from integration.redis_cluster import MASTERS, RedisCluster
 from integration.stores import RedisServer
@@ -30,24 +29,6 @@ from ready_channel import ready_channel
 # Above what a store operation may take, below what a caller waits.
 FAST_SECONDS = 1.0
 HERE = (40.75, -73.98)
-
-
-@pytest.fixture(scope="module")
-def shared_cluster() -> Iterator[RedisCluster]:
-    cluster = RedisCluster()
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.remove()
-
-
-@pytest.fixture
-def cluster(shared_cluster: RedisCluster) -> RedisCluster:
-    """Three masters, emptied; a test that breaks something puts it right again."""
-    shared_cluster.wait_until_whole()
-    shared_cluster.empty()
-    return shared_cluster
 
 
 @pytest.fixture
@@ -59,25 +40,6 @@ def own_cluster() -> Iterator[RedisCluster]:
         yield cluster
     finally:
         cluster.remove()
-
-
-def settings_of(server: RedisServer, **fields: Any) -> RedisSettings:
-    """Settings that begin with `server`; slow enough for a busy machine unless told otherwise."""
-    patient = {"timeout_seconds": 5.0, "total_seconds": 5.0}
-    return RedisSettings(
-        mode=RedisMode.CLUSTER,
-        host=server.host,
-        port=server.port,
-        password=Secret(server.password),
-        **{**patient, **fields},
-    )
-
-
-@pytest.fixture
-async def store(cluster: RedisCluster) -> AsyncIterator[Store]:
-    store = Store(settings_of(cluster.servers[0]), SystemClock(), CollectorRegistry())
-    yield store
-    await store.close()
 
 
 def drivers_over(store: Store, kind: IndexKind = IndexKind.RING) -> Drivers:
@@ -101,16 +63,16 @@ def fleet(sequence: int, number: int = 500) -> list[Ping]:
     ]
 
 
-async def test_cluster_refuses_keys_of_several_slots(store: Store) -> None:
+async def test_cluster_refuses_keys_of_several_slots(cluster_store: Store) -> None:
     """The proof that the tests below could fail."""
     with pytest.raises(Exception, match=r"CROSSSLOT|same slot"):
-        await store.read([Command(("MGET", "a", "b"))])
+        await cluster_store.read([Command(("MGET", "a", "b"))])
 
 
 async def test_everything_works_over_three_masters(
-    store: Store, cluster: RedisCluster, index_kind: IndexKind
+    cluster_store: Store, cluster: RedisCluster, index_kind: IndexKind
 ) -> None:
-    drivers = drivers_over(store, index_kind)
+    drivers = drivers_over(cluster_store, index_kind)
     for sequence in (1, 2):
         decisions = await drivers.report("nyc", pings := fleet(sequence))
         assert decisions.accepted_count == 500
@@ -123,52 +85,22 @@ async def test_everything_works_over_three_masters(
     assert all(cluster.keys_on(server) > 10 for server in cluster.servers)
 
 
-async def test_answers_come_back_in_their_places(store: Store, cluster: RedisCluster) -> None:
+async def test_answers_come_back_in_their_places(
+    cluster_store: Store, cluster: RedisCluster
+) -> None:
     names = [f"key-{i}" for i in range(100)]
     assert len({cluster.owner_of(name).port for name in names[:20]}) == MASTERS
-    await store.write([Command(("SET", name, name)) for name in names])
-    answers = await store.read([Command(("GET", name)) for name in reversed(names)])
+    await cluster_store.write([Command(("SET", name, name)) for name in names])
+    answers = await cluster_store.read([Command(("GET", name)) for name in reversed(names)])
     assert [answer.decode() for answer in answers] == names[::-1]
-
-
-def move_slot(cluster: RedisCluster, key: str) -> tuple[int, RedisServer, RedisServer]:
-    """The slot of a key, who holds it, and somebody else."""
-    source = cluster.owner_of(key)
-    target = next(server for server in cluster.servers[:MASTERS] if server is not source)
-    return key_slot(key.encode()), source, target
-
-
-async def test_slot_that_moves_is_followed(store: Store, cluster: RedisCluster) -> None:
-    """ASK while it moves, MOVED once it has: neither loses a write, nor runs one twice."""
-    key = "loc:{moving}:count"
-    slot, source, target = move_slot(cluster, key)
-    # Not known to any server, so that ASK and NOSCRIPT come together.
-    script = Script.of("return redis.call('INCR', KEYS[1])")
-
-    async def count() -> int:
-        # Another server's key beside it: what is answered is not asked again.
-        others = [Command(("INCR", f"other-{i}")) for i in range(20)]
-        *_, answer = await store.write([*others, script.call([key], ())])
-        return int(answer)
-
-    await store.read([Command(("GET", key))])
-    cluster.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.name_of(source))
-    cluster.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.name_of(target))
-    try:
-        assert [await count() for _ in range(3)] == [1, 2, 3]
-        assert cluster.keys_on(target) > 0
-    finally:
-        for server in (target, source):
-            cluster.ask(server, "CLUSTER", "SETSLOT", slot, "NODE", cluster.name_of(target))
-    assert [await count() for _ in range(3)] == [4, 5, 6]
-    (others,) = await store.read([Command(("GET", "other-0"))])
-    assert others == b"6"
 
 
 async def test_first_server_need_not_live_on(cluster: RedisCluster) -> None:
     """It is where the map is asked for; any other does as well."""
     seed = cluster.servers[2]
-    store = Store(settings_of(seed, timeout_seconds=0.5), SystemClock(), CollectorRegistry())
+    store = Store(
+        cluster_settings_of(seed, timeout_seconds=0.5), SystemClock(), CollectorRegistry()
+    )
     key = next(k for k in (f"k-{i}" for i in range(99)) if cluster.owner_of(k) is not seed)
     await store.write([Command(("SET", key, "here"))])
     seed.freeze()
@@ -183,7 +115,7 @@ async def test_nobody_there_is_unavailable_and_a_map_is_found_later(
     own_redis: RedisServer,
 ) -> None:
     own_redis.kill()
-    settings = settings_of(own_redis, timeout_seconds=0.2, total_seconds=0.3)
+    settings = cluster_settings_of(own_redis, timeout_seconds=0.2, total_seconds=0.3)
     store = Store(settings, SystemClock(), CollectorRegistry())
     started = time.monotonic()
     with pytest.raises(StoreUnavailableError):
@@ -220,7 +152,7 @@ async def test_lost_master_is_unavailable_at_once_and_heals_by_itself(
 
 async def test_lost_master_costs_the_others_nothing(cluster: RedisCluster) -> None:
     """Until the servers themselves agree that a part is missing, the rest is served."""
-    settings = settings_of(cluster.servers[0], timeout_seconds=0.2, total_seconds=0.3)
+    settings = cluster_settings_of(cluster.servers[0], timeout_seconds=0.2, total_seconds=0.3)
     store = Store(settings, SystemClock(), CollectorRegistry())
     victim = cluster.servers[1]
     names = [f"key-{i}" for i in range(200)]

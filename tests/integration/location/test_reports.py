@@ -9,7 +9,7 @@ import pytest
 
 from hailstorm.location.drivers import Drivers
 from hailstorm.location.positions import Availability, Decisions, Ping, Refusal
-from hailstorm.location.settings import IndexKind
+from hailstorm.location.settings import IndexKind, PositionSettings
 from hailstorm.location.store import Command, Store
 from integration.stores import RedisServer
 
@@ -143,6 +143,22 @@ async def test_silent_driver_is_not_found_after_three_beats(
     assert len(await drivers.positions("nyc", ["driver-1"])) == 1
     clock.at += 60
     assert await drivers.positions("nyc", ["driver-1"]) == []
+
+
+async def test_phone_ahead_of_our_time_is_not_found_for_longer(
+    new_drivers: Callable[..., Drivers], index_kind: IndexKind
+) -> None:
+    clock = HeldClock()
+    drivers = new_drivers(index_kind, clock)
+    ahead_ms = round(PositionSettings().future_seconds * 1000) - 1
+    fast = ping(1, driver_id="driver-fast")
+    await drivers.report(
+        "nyc", [fast._replace(observed_ms=int(clock.now() * 1000) + ahead_ms), ping(1)]
+    )
+    clock.at += 11
+    assert await ids_near(drivers) == ["driver-1", "driver-fast"]
+    clock.at += 2
+    assert await ids_near(drivers) == []
 
 
 async def test_teleport_is_refused_against_the_stored_position(

@@ -123,7 +123,8 @@ async def test_no_acknowledged_write_is_lost_when_postgres_is_killed_under_load(
         answers = await asyncio.gather(*riding)
         # No connection of the pool remembers the outage.
         await asyncio.gather(*(calls.get(trip) for trip in answers))
-    assert refused.keys() == {UNAVAILABLE}
+    # On a busy machine some are shed while those who waited are served.
+    assert refused.keys() <= {UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
     connection = await asyncpg.connect(own_schema.dsn)
     try:
         rows = await connection.fetch("SELECT trip_id, driver_id, state FROM trips")
@@ -154,7 +155,7 @@ async def test_missing_schema_is_unavailable_until_it_is_there(
         assert state_name(await calls.create()) == "REQUESTED"
 
 
-async def test_full_pool_is_told_apart_from_an_absent_store(
+async def test_pool_that_stands_still_is_told_apart_from_an_absent_store(
     new_trip_service: NewTripService, sql: asyncpg.Connection
 ) -> None:
     service = await new_trip_service(
@@ -168,8 +169,11 @@ async def test_full_pool_is_told_apart_from_an_absent_store(
         await sql.execute("SELECT FROM trips FOR UPDATE")
         blocked = asyncio.create_task(calls.cancel(trip, "rider-1"))
         error = await eventually(lambda: refusal(calls.get(trip)), 20)
+        # All who were before us wait for one lock, as they do behind a migration: more
+        # pods would wait for it too.
         assert error.code() is UNAVAILABLE
-        assert "busy" in (error.details() or "")
+        assert "answers nobody" in (error.details() or "")
+        assert service.sample("hailstorm_trip_store_failures_total", cause="standstill") == 1
         await transaction.rollback()
         assert state_name(await blocked) == "CANCELLED"
         assert service.sample("hailstorm_trip_store_failures_total", cause="away") == 0

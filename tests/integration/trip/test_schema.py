@@ -83,25 +83,25 @@ async def test_changed_migration_is_refused(sql: asyncpg.Connection) -> None:
     first, *others = load_migrations()
     changed = Migration(first.number, first.name, first.sql + "\n-- changed")
     with pytest.raises(MigrationError, match="has changed"):
-        await apply(sql, [changed, *others])
+        await apply(sql, [changed, *others], SystemClock())
 
 
 async def test_failed_migration_leaves_nothing_behind(sql: asyncpg.Connection) -> None:
     known = load_migrations()
     bad = Migration(len(known) + 1, "bad", "CREATE TABLE half (x int); SELECT no_such_function();")
     with pytest.raises(asyncpg.UndefinedFunctionError):
-        await apply(sql, [*known, bad])
+        await apply(sql, [*known, bad], SystemClock())
     assert await sql.fetchval("SELECT to_regclass('half')") is None
     # Mended, it applies: neither the record nor the lock is in the way.
     good = Migration(len(known) + 1, "good", "CREATE TABLE half (x int)")
-    assert await apply(sql, [*known, good]) == [good]
+    assert await apply(sql, [*known, good], SystemClock()) == [good]
 
 
 async def test_older_release_accepts_a_newer_schema(sql: asyncpg.Connection) -> None:
     known = load_migrations()
     newer = Migration(len(known) + 1, "newer", "ALTER TABLE trips ADD COLUMN fare bigint")
-    await apply(sql, [*known, newer])
-    assert await apply(sql, known) == []
+    await apply(sql, [*known, newer], SystemClock())
+    assert await apply(sql, known, SystemClock()) == []
 
 
 def test_numbers_with_a_gap_are_refused(tmp_path: Path) -> None:

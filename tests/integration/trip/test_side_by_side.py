@@ -122,7 +122,7 @@ async def schema_before(postgres_server: PostgresServer) -> AsyncIterator[Databa
     await maintenance.execute(f"CREATE DATABASE {name}")
     database = postgres_server.database(name)
     sql = await asyncpg.connect(database.dsn)
-    await apply(sql, load_migrations()[:1])
+    await apply(sql, load_migrations()[:1], SystemClock())
     await sql.close()
     yield database
     await maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -38,10 +38,3 @@ def test_answer_is_complete_only_when_nobody_unseen_is_nearer() -> None:
     assert candidates.are_complete(230)
     assert not collected(FIX, wanted=2).are_complete(230)
     assert collected(FIX, wanted=2).are_complete(5_001)
-
-
-def test_silent_drivers_are_left_out() -> None:
-    candidates = Candidates(40.75, -73.98, 10, 5_000)
-    late = FIX._replace(driver_id="driver-2", observed_ms=2_000)
-    candidates.add([encode_member(FIX), encode_member(late)], oldest_ms=1_500)
-    assert [each.fix.driver_id for each in candidates.nearest()] == ["driver-2"]

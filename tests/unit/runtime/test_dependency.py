@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from hailstorm.runtime.dependency import Dependency, DependencyMetrics
-from hailstorm.runtime.errors import RetryableError, UnavailableError
+from hailstorm.runtime.errors import ResourceExhaustedError, RetryableError, UnavailableError
 from hailstorm.runtime.priority import Priority
 
 
@@ -42,7 +42,7 @@ def house(clock: Any) -> House:
 
 
 def test_full_bulkhead_refuses_at_once_and_has_room_again(house: House) -> None:
-    full = pytest.raises(UnavailableError, match="2 calls wait for trip")
+    full = pytest.raises(ResourceExhaustedError, match="2 calls wait for trip")
     with house.trip.asking(True), house.trip.asking(True), full:
         house.call(None)
     house.call(None)

@@ -1,16 +1,17 @@
-"""What a statement that was not answered in time says of Postgres, and what it does not."""
+"""What an answer that does not come in time says of Postgres, and what it does not."""
 
 import asyncio
 import time
 from typing import Any
 
+import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
 from hailstorm.runtime.calls import Call, enter_call
 from hailstorm.runtime.clock import SystemClock
 from hailstorm.runtime.errors import DeadlineExceededError
-from hailstorm.trip.errors import StoreUnavailableError
+from hailstorm.trip.errors import StoreBusyError, StoreUnavailableError
 from hailstorm.trip.repository.database import Database
 from hailstorm.trip.settings import PostgresSettings
 
@@ -120,3 +121,97 @@ async def test_connect_that_had_little_time_says_nothing_either(
     wait_for_at_most(60.0)
     with pytest.raises(StoreUnavailableError, match="cannot be reached"):
         await database.fetch("SELECT 1")
+
+
+class TurnByTurn:
+    """Connections that answer one statement each time that `answer` is called."""
+
+    def __init__(self) -> None:
+        self.waiting: list[asyncio.Future[list[Any]]] = []
+
+    def answer(self) -> None:
+        self.waiting.pop(0).set_result([])
+
+    def is_closed(self) -> bool:
+        return False
+
+    def terminate(self) -> None:
+        """Nothing is left to be cut."""
+
+    async def fetch(self, _: str, *, timeout: float) -> list[Any]:
+        asked: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self.waiting.append(asked)
+        return await asked
+
+
+class Line:
+    """A database of one connection, and callers of it in line."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.registry = CollectorRegistry()
+        self.postgres = TurnByTurn()
+        settings = PostgresSettings(
+            pool_max=1, acquire_seconds=0.5, command_seconds=60.0, breaker_failures=1
+        )
+        self.database = Database(settings, SystemClock(), self.registry)
+
+        async def connect(seconds: float) -> TurnByTurn:
+            return self.postgres
+
+        monkeypatch.setattr(self.database._connections, "_connect", connect)
+
+    async def callers(self, number: int) -> list[asyncio.Task[list[Any]]]:
+        """So many callers: the first has the connection, the others have begun to wait."""
+        tasks = [asyncio.create_task(self.database.fetch("SELECT 1")) for _ in range(number)]
+        # Turns of the loop, which take no time: those in line have little.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert self.postgres.waiting
+        return tasks
+
+    def failures(self, cause: str) -> float:
+        labels = {"cause": cause}
+        return self.registry.get_sample_value("hailstorm_trip_store_failures_total", labels) or 0.0
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch) -> Line:
+    return Line(monkeypatch)
+
+
+async def test_line_that_moves_too_slowly_is_load_and_no_outage(line: Line) -> None:
+    first, second, third = await line.callers(3)
+    # The second has its turn while the third still waits.
+    line.postgres.answer()
+    await first
+    with pytest.raises(StoreBusyError) as caught:
+        await third
+    assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert caught.value.reason == "POOL_BUSY"
+    assert line.failures("pool_busy") == 1
+    line.postgres.answer()
+    await second
+    # The breaker, which one failure would have opened, lets the next one ask.
+    (fourth,) = await line.callers(1)
+    line.postgres.answer()
+    await fourth
+
+
+async def test_line_that_does_not_move_at_all_is_an_outage(line: Line) -> None:
+    first, second = await line.callers(2)
+    with pytest.raises(StoreUnavailableError, match="answers nobody"):
+        await second
+    assert (line.failures("standstill"), line.failures("pool_busy")) == (1, 0)
+    # Whose connection it is will find out; those in line say nothing to the breaker.
+    assert line.failures("away") == 0
+    line.postgres.answer()
+    await first
+
+
+async def test_caller_with_little_time_cannot_tell_a_line_that_stands_still(line: Line) -> None:
+    (first,) = await line.callers(1)
+    wait_for_at_most(0.1)
+    with pytest.raises(StoreBusyError):
+        await line.database.fetch("SELECT 1")
+    line.postgres.answer()
+    await first

@@ -41,15 +41,13 @@ class Candidates:
         # By driver: sequence, distance, member.
         self._newest: dict[str, tuple[int, float, str]] = {}
 
-    def add(self, members: Iterable[str], oldest_ms: int = 0) -> None:
-        """Add members of the index, those observed before `oldest_ms` left out."""
+    def add(self, members: Iterable[str]) -> None:
+        """Add members of the index."""
         for member in members:
-            driver_id, latitude, longitude, observed_ms, number = member.split("|")
+            driver_id, latitude, longitude, _, number = member.split("|")
             sequence = int(number)
             before = self._newest.get(driver_id)
             if before is not None and before[0] >= sequence:
-                continue
-            if int(observed_ms) < oldest_ms:
                 continue
             metres = self._distance_m(float(latitude), float(longitude))
             self._newest[driver_id] = (sequence, metres, member)

@@ -56,6 +56,22 @@ redis.call('PEXPIRE', KEYS[2], expiry)
 return 0
 """)
 
+_SEARCH = Script.of("""
+-- KEYS: geo, seen. ARGV: oldest, longitude, latitude, radius, count.
+-- Returns how many members are within the radius, and those that are not silent, a
+-- line each. When a driver was seen is in `seen` alone: the member has the phone's
+-- own time, which may be ahead of ours.
+local oldest = tonumber(ARGV[1])
+local members = redis.call('GEOSEARCH', KEYS[1], 'FROMLONLAT', ARGV[2], ARGV[3],
+  'BYRADIUS', ARGV[4], 'm', 'ASC', 'COUNT', ARGV[5])
+local found = {}
+for _, member in ipairs(members) do
+  local seen = redis.call('ZSCORE', KEYS[2], member)
+  if seen and tonumber(seen) >= oldest then found[#found + 1] = member end
+end
+return {#members, table.concat(found, '\\n')}
+""")
+
 
 class GeosearchIndex:
     """DriverIndex over GEOADD and GEOSEARCH."""
@@ -84,25 +100,23 @@ class GeosearchIndex:
     async def search(self, search: Search) -> list[Found]:
         city_id, latitude, longitude, max_drivers, max_radius_m, now_ms = search
         parents = CellCover(latitude, longitude).parents_within(max_radius_m)
+        around = (
+            now_ms - self._silence_ms,
+            longitude,
+            max(-MAX_LATITUDE, min(MAX_LATITUDE, latitude)),
+            max_radius_m * RADIUS_FACTOR + RADIUS_MARGIN_M,
+        )
         count = max_drivers + SPARE_COUNT
         while True:
             results = await self._store.read(
-                [
-                    _geosearch(
-                        keys.geo_drivers(keys.index_tag(city_id, parent)),
-                        max(-MAX_LATITUDE, min(MAX_LATITUDE, latitude)),
-                        longitude,
-                        max_radius_m,
-                        count,
-                    )
-                    for parent in parents
-                ]
+                [_geosearch(keys.index_tag(city_id, parent), around, count) for parent in parents]
             )
             candidates = Candidates(latitude, longitude, max_drivers, max_radius_m)
-            for members in results:
-                candidates.add(map(bytes.decode, members), oldest_ms=now_ms - self._silence_ms)
+            for _, members in results:
+                if members:
+                    candidates.add(members.decode().split("\n"))
             found = candidates.nearest()
-            is_cut = any(len(members) == count for members in results)
+            is_cut = any(within == count for within, _ in results)
             if len(found) == max_drivers or not is_cut:
                 return found
             count *= 4
@@ -123,7 +137,5 @@ class GeosearchIndex:
         )
 
 
-def _geosearch(key: str, latitude: float, longitude: float, radius_m: float, count: int) -> Command:
-    radius = radius_m * RADIUS_FACTOR + RADIUS_MARGIN_M
-    centre = ("FROMLONLAT", longitude, latitude)
-    return Command(("GEOSEARCH", key, *centre, "BYRADIUS", radius, "m", "ASC", "COUNT", count))
+def _geosearch(tag: str, around: tuple[int, float, float, float], count: int) -> Command:
+    return _SEARCH.call((keys.geo_drivers(tag), keys.geo_seen(tag)), (*around, count))

@@ -3,8 +3,9 @@ The calls' way to Postgres: a few connections, short time-outs, a breaker, no re
 
 Each statement is its own transaction, so a connection holds no state between
 two of them (see `connections`). Whatever keeps Postgres from answering becomes
-UNAVAILABLE with a delay; nothing here needs to be told when it is back. Work
-that needs a transaction has `session`.
+UNAVAILABLE with a delay; nothing here needs to be told when it is back. A line for
+a connection that is too long is RESOURCE_EXHAUSTED: that is load, and no outage.
+Work that needs a transaction has `session`.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from hailstorm.runtime.breaker import Breaker
 from hailstorm.runtime.calls import remaining_seconds
 from hailstorm.runtime.clock import Clock
 from hailstorm.runtime.errors import DeadlineExceededError
-from hailstorm.trip.errors import SchemaMissingError, StoreUnavailableError
+from hailstorm.trip.errors import SchemaMissingError, StoreBusyError, StoreUnavailableError
 from hailstorm.trip.repository.connections import BusyError, Connections
 from hailstorm.trip.settings import PostgresSettings
 
@@ -71,6 +72,7 @@ class Database:
             settings.acquire_seconds + settings.connect_seconds + settings.command_seconds
         )
         self._reachable: bool | None = None
+        self._answers = 0
         self._failures = Counter(
             "hailstorm_trip_store_failures",
             "Statements that Postgres did not answer, by cause.",
@@ -92,8 +94,9 @@ class Database:
         Run one statement in its own transaction, and return its rows.
 
         Raises StoreUnavailableError, after which a write may have happened;
-        DeadlineExceededError when the caller's time is over; asyncpg's own
-        errors for what the repository must tell apart.
+        StoreBusyError, after which none has; DeadlineExceededError when the
+        caller's time is over; asyncpg's own errors for what the repository must
+        tell apart.
         """
         seconds = self._seconds_left()
         if seconds <= 0:
@@ -113,7 +116,7 @@ class Database:
     async def _ask(self, statement: str, arguments: tuple[Any, ...], seconds: float) -> list[Any]:
         s, connections = self._settings, self._connections
         if connections.are_taken:
-            await connections.enter(min(seconds, s.acquire_seconds))
+            await self._stand_in_line(min(seconds, s.acquire_seconds))
             try:
                 if self._breaker.is_open:
                     # Those in front of us have found out what we need not try.
@@ -162,6 +165,19 @@ class Database:
         connections.leave(connection)
         return rows
 
+    async def _stand_in_line(self, seconds: float) -> None:
+        answers = self._answers
+        try:
+            await self._connections.enter(seconds)
+        except BusyError as error:
+            # Not one answer on any connection in so long: Postgres stands still, as when it
+            # is frozen or all wait for one lock, and neither more pods nor patience would
+            # help. A caller with less time than that has seen too little to say so.
+            has_seen = seconds >= self._settings.acquire_seconds / 2
+            if self._breaker.is_open or (has_seen and self._answers == answers):
+                raise _StandstillError from error
+            raise
+
     def _seconds_left(self) -> float:
         return remaining_seconds(self._most_seconds + ANSWER_MARGIN_SECONDS) - ANSWER_MARGIN_SECONDS
 
@@ -193,7 +209,12 @@ class Database:
         if isinstance(error, BusyError):
             self._breaker.gave_up()
             self._failures.labels(cause="pool_busy").inc()
-            return StoreUnavailableError("the trip store is busy", reason="POOL_BUSY")
+            return StoreBusyError()
+        if isinstance(error, _StandstillError):
+            # Those who have the connections tell the breaker.
+            self._breaker.gave_up()
+            self._failures.labels(cause="standstill").inc()
+            return StoreUnavailableError("the trip store answers nobody")
         if isinstance(error, AWAY) and not isinstance(error, asyncpg.DataError):
             self._note(False, error)
             return StoreUnavailableError("the trip store cannot be reached")
@@ -207,6 +228,7 @@ class Database:
 
     def _note(self, is_reachable: bool, error: BaseException | None = None) -> None:
         if is_reachable:
+            self._answers += 1
             self._breaker.answered()
         else:
             self._breaker.failed()
@@ -227,6 +249,10 @@ def _no_time() -> DeadlineExceededError:
 
 class _AbsentError(Exception):
     """Postgres was found to be away while we waited for a connection."""
+
+
+class _StandstillError(Exception):
+    """Nobody was answered for as long as we waited for a connection."""
 
 
 def connect_arguments(settings: PostgresSettings) -> dict[str, Any]:

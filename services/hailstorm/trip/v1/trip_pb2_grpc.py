@@ -35,7 +35,8 @@ class TripServiceStub:
 
     Status codes that every method may give:
     INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
-    RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
+    RESOURCE_EXHAUSTED: shed by admission, or too many calls wait for the store;
+    retry after the given delay.
     UNAVAILABLE: the store cannot be reached; retry after the given delay.
     """
 
@@ -132,7 +133,8 @@ class TripServiceServicer:
 
     Status codes that every method may give:
     INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
-    RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
+    RESOURCE_EXHAUSTED: shed by admission, or too many calls wait for the store;
+    retry after the given delay.
     UNAVAILABLE: the store cannot be reached; retry after the given delay.
     """
 
@@ -387,7 +389,8 @@ class TripService:
 
     Status codes that every method may give:
     INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
-    RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
+    RESOURCE_EXHAUSTED: shed by admission, or too many calls wait for the store;
+    retry after the given delay.
     UNAVAILABLE: the store cannot be reached; retry after the given delay.
     """
 

@@ -36,7 +36,8 @@ class TripServiceStub:
 
     Status codes that every method may give:
     INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
-    RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
+    RESOURCE_EXHAUSTED: shed by admission, or too many calls wait for the store;
+    retry after the given delay.
     UNAVAILABLE: the store cannot be reached; retry after the given delay.
     """
 
@@ -150,7 +151,8 @@ class TripServiceAsyncStub(TripServiceStub):
 
     Status codes that every method may give:
     INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
-    RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
+    RESOURCE_EXHAUSTED: shed by admission, or too many calls wait for the store;
+    retry after the given delay.
     UNAVAILABLE: the store cannot be reached; retry after the given delay.
     """
 
@@ -260,7 +262,8 @@ class TripServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Status codes that every method may give:
     INVALID_ARGUMENT: a field is missing or out of range; the detail names it.
-    RESOURCE_EXHAUSTED: shed by admission; retry after the given delay.
+    RESOURCE_EXHAUSTED: shed by admission, or too many calls wait for the store;
+    retry after the given delay.
     UNAVAILABLE: the store cannot be reached; retry after the given delay.
     """
 
