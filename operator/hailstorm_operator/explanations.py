@@ -27,6 +27,7 @@ _WHY: Final = {
     api.CLAMP_WINDOW: ", one step down each {stable_window_seconds:g} s",
     api.CLAMP_STEP: ", one step down each {stable_window_seconds:g} s",
     api.CLAMP_CONFLICT: ", another controller owns the replicas",
+    api.CLAMP_OWNERS: ", it is not known yet who else owns the replicas",
     api.CLAMP_CONTESTED: ", somebody else keeps writing the replicas",
     api.CLAMP_ZERO: ", scaled to zero by hand",
 }

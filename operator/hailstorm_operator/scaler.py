@@ -23,6 +23,7 @@ from hailstorm_operator.conditions import Condition
 from hailstorm_operator.event_watch import EventWatch
 from hailstorm_operator.explanations import explain
 from hailstorm_operator.inventory import DeploymentView, Inventory
+from hailstorm_operator.ownership import Ownership
 from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.scaler_rules import demand_of, round_of, round_without_target, rules_of
 from hailstorm_operator.scaler_teller import ScalerTeller
@@ -50,6 +51,7 @@ class ScalerLoop:
         spec: ScalerSpec,
         cluster: Cluster,
         inventory: Inventory,
+        owners: Ownership,
         session: aiohttp.ClientSession,
         poll_seconds: float,
         recorder: RecorderClient | None = None,
@@ -60,6 +62,7 @@ class ScalerLoop:
         self.name: str = body["metadata"]["name"]
         self._cluster = cluster
         self._inventory = inventory
+        self._owners = owners
         self._poll_seconds = poll_seconds
         self._teller = ScalerTeller(body, cluster)
         self._signal = SignalReader(self.namespace, spec, cluster, inventory, session)
@@ -109,8 +112,6 @@ class ScalerLoop:
     async def resync(self) -> None:
         """Read again what the loop rests on, since a watch can die without a sound."""
         key = (self.namespace, self.spec.target.name)
-        autoscalers = await self._cluster.list_autoscalers(self.namespace)
-        self._inventory.replace_autoscalers(self.namespace, autoscalers)
         try:
             deployment = await self._cluster.get_deployment(*key)
         except NotFoundError:
@@ -134,7 +135,7 @@ class ScalerLoop:
             await self._spares.turn(round_without_target(now))
             await self._tell_missing()
             return
-        conflict = self._inventory.conflict(self.namespace, self.name, self.spec.target.name)
+        conflict = await self._owners.conflict(self.namespace, self.name, self.spec.target.name)
         decision = decide_scale(self._inputs(now, reading, view, conflict))
         is_shrinking = decision.action == "down" and self.spec.behavior.chooses_victims
         await self._shrinking.tidy(is_shrinking=is_shrinking)

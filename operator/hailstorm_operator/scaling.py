@@ -90,7 +90,9 @@ def decide_scale(inputs: Inputs) -> Decision:
     wanted = None if planned is None else pods_for(planned, inputs.rules)
 
     if capacity.conflict:
-        desired, clamp = capacity.replicas, api.CLAMP_CONFLICT
+        is_known = capacity.conflict != api.REASON_OWNERS_UNKNOWN
+        desired = capacity.replicas
+        clamp = api.CLAMP_CONFLICT if is_known else api.CLAMP_OWNERS
     elif capacity.replicas == 0:
         # Zero by hand is how one switches an autoscaler off, as with the HPA.
         desired, clamp = 0, api.CLAMP_ZERO

@@ -76,7 +76,7 @@ class Capacity:
     Attributes:
         replicas: what is asked for.
         ready: what serves.
-        conflict: reason why the replicas belong to somebody else, or "".
+        conflict: reason why the replicas belong to somebody else or may do so, or "".
         set_by: who wrote `replicas` last, by the API's field managers; "" when not known.
         spares: pods of the same kind beside the replicas: they hold connections, too.
         spares_serving: how many of those serve now; they are capacity, but no replicas.

@@ -54,6 +54,9 @@ async def made(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Roster]:
         async def get_scaler(self, *_: str) -> None:
             raise NotFoundError("gone", 404)
 
+        async def list_autoscalers(self, *_: str) -> list[Any]:
+            raise ClusterError("horizontalpodautoscalers is forbidden", 403)
+
     cluster: Any = Gone()
     session: Any = None
     found = Roster(cluster, Inventory(), session, 0.5)
@@ -109,6 +112,12 @@ async def test_scaler_that_cannot_be_resynced_does_not_keep_the_others_from_it(
                 raise ClusterError("endpointslices is forbidden", 403)
 
     class Kept:
+        async def list_autoscalers(self, _: str) -> list[Any]:
+            return []
+
+        async def list_scalers(self, _: str) -> list[Any]:
+            return [named("first"), named("second")]
+
         async def get_scaler(self, _: str, name: str) -> dict[str, Any]:
             return named(name)
 

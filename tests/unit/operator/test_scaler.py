@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from hailstorm_operator import api
-from hailstorm_operator.cluster import UnreachableError
+from hailstorm_operator.cluster import ClusterError, UnreachableError
+from hailstorm_operator.ownership import Ownership
 from hailstorm_operator.scaler import ScalerLoop
 from hailstorm_operator.scaling_inputs import Memory
 from hailstorm_operator.signals import Reading
@@ -30,6 +31,16 @@ class Server(Place):
         super().__init__(replicas=8)
         self.loses_answers = False
         self.status: dict[str, Any] = {}
+        self.autoscalers: list[dict[str, Any]] = []
+        self.hides_owners = False
+
+    async def list_autoscalers(self, namespace: str) -> list[dict[str, Any]]:
+        if self.hides_owners:
+            raise ClusterError("horizontalpodautoscalers is forbidden", 403)
+        return self.autoscalers
+
+    async def list_scalers(self, namespace: str) -> list[dict[str, Any]]:
+        return []
 
     async def set_replicas(self, namespace: str, name: str, replicas: int) -> None:
         self.calls.append(f"replicas {replicas}")
@@ -65,7 +76,8 @@ class Signal:
 def loop_of(server: Any, in_flight: float, **more: Any) -> ScalerLoop:
     """A loop that has seen a calm demand for long."""
     spec = parse_scaler_spec({**SPEC, **more})
-    loop = ScalerLoop(SCALER, spec, server, server.inventory, NO_SESSION, 0.5)
+    owners = Ownership(server, server.inventory)
+    loop = ScalerLoop(SCALER, spec, server, server.inventory, owners, NO_SESSION, 0.5)
     signal: Any = Signal(in_flight)
     loop._signal = signal
     loop._memory = Memory(panicking=False, last_crossing=0.0, last_change=0.0, replicas=8)
@@ -85,6 +97,43 @@ async def test_step_down_whose_answer_was_lost_is_not_followed_by_another_at_onc
     server.loses_answers = False
     await loop._tick()
     assert len(written(server)) == 1, "it was applied, and the next one waits for its window"
+
+
+def reason_of(server: Server, condition: str) -> str:
+    found: list[str] = [
+        one["reason"] for one in server.status["conditions"] if one["type"] == condition
+    ]
+    return found[0]
+
+
+async def test_bounds_are_not_written_against_an_owner_whom_no_watch_has_told_of() -> None:
+    server = Server()
+    server.autoscalers = [
+        {
+            "metadata": {"namespace": "place", "name": "hpa"},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "app"}},
+        }
+    ]
+    await loop_of(server, 0.0, minReplicas=9)._tick()
+    assert written(server) == []
+    assert reason_of(server, api.CONDITION_ACTIVE) == api.REASON_HPA_CONFLICT
+
+
+async def test_nothing_is_written_before_the_owners_are_known_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server()
+    server.hides_owners = True
+    loop = loop_of(server, 0.0, minReplicas=9)
+    await loop._tick()
+    assert written(server) == []
+    assert server.status["latest"]["clamp"] == api.CLAMP_OWNERS
+    assert reason_of(server, api.CONDITION_ACTIVE) == api.REASON_OWNERS_UNKNOWN
+    server.hides_owners = False
+    monkeypatch.setattr(loop._owners, "_refusals", {})
+    await loop._tick()
+    assert written(server) == ["replicas 9"]
+    assert reason_of(server, api.CONDITION_CONFLICT) == api.REASON_SOLE_OWNER
 
 
 async def test_spares_of_a_target_that_was_deleted_leave_the_service_and_go() -> None:
