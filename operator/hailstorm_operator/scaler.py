@@ -125,7 +125,7 @@ class ScalerLoop:
         started = time.monotonic()
         sources = await self._signal.ask()
         now = time.time()
-        reading = self._signal.read(sources, now)
+        reading = self._signal.read(sources, now, self._spares.idle)
         self._signal_seconds = reading.age_seconds
         self._events.turn(now)
         if reading.in_flight is not None:

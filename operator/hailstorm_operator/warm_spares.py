@@ -94,6 +94,13 @@ class WarmSpares:
         return sum(one.serving and one.ready for one in self._spares())
 
     @property
+    def idle(self) -> frozenset[str]:
+        """Names of the spares that wait; empty until the Service they serve behind is known."""
+        # Before that one cannot tell, and a silent one in service is to be missed.
+        known = bool(self.facts.selector)
+        return frozenset(one.name for one in self._spares() if known and not one.serving)
+
+    @property
     def facts(self) -> PoolFacts:
         """What the pool rests on."""
         return self._pool.facts

@@ -1,5 +1,6 @@
 """One tick of a scaler over an API server that keeps objects and may refuse."""
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ class Signal:
     async def ask(self) -> list[Any]:
         return []
 
-    def read(self, pods: list[Any], now: float) -> Reading:
+    def read(self, pods: list[Any], now: float, idle: Collection[str] = ()) -> Reading:
         return Reading(self._in_flight, "fresh", {"edge-0": self._in_flight}, ())
 
 

@@ -102,6 +102,17 @@ async def test_spares_come_and_wait(desk: Desk) -> None:
     assert desk.serving() == []
 
 
+async def test_who_waits_is_known_once_the_service_is(desk: Desk) -> None:
+    desk.place.refuses = {"services"}
+    await desk.turn()
+    assert desk.spares.idle == frozenset()
+    desk = Desk()
+    await desk.open()
+    assert desk.spares.idle == {"app-spare-0", "app-spare-1"}
+    await desk.turn(wanted=4, desired=4)
+    assert desk.spares.idle == {"app-spare-1"}
+
+
 async def test_step_up_labels_in_and_new_pods_label_out_least_busy_first(desk: Desk) -> None:
     await desk.open()
     await desk.turn(wanted=5, desired=5)
