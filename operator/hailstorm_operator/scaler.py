@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from hailstorm_operator import api, metrics, scaler_status
+from hailstorm_operator import api, metrics, scaler_metrics, scaler_status
 from hailstorm_operator.calibration import calibration_condition
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError, UnreachableError
 from hailstorm_operator.conditions import Condition
@@ -99,11 +99,10 @@ class ScalerLoop:
                 spent = time.monotonic() - started
                 await asyncio.sleep(max(0.05, self._poll_seconds - spent))
         finally:
+            scaler_metrics.forget(*labels)
             await self._spares.close()
             await self._events.close()
             await self._signal.close()
-            for gauge in (metrics.IN_FLIGHT, metrics.DESIRED, metrics.READY):
-                gauge.remove(*labels)
 
     def show_pod(self, pod: Mapping[str, Any], *, deleted: bool = False) -> None:
         """Take a watch event of a pod of the target."""
@@ -127,6 +126,7 @@ class ScalerLoop:
         now = time.time()
         reading = self._signal.read(sources, now, self._spares.idle)
         self._signal_seconds = reading.age_seconds
+        scaler_metrics.show_reading(self.namespace, self.name, reading)
         self._events.turn(now)
         if reading.in_flight is not None:
             self._windows.add(now, reading.in_flight + reading.shed_in_flight)
@@ -150,7 +150,7 @@ class ScalerLoop:
         self._memory = decision.memory
         if decision.planned is not None:
             self._windows.plan(now, decision.planned)
-        self._measure(decision, reading)
+        scaler_metrics.show_decision(self.namespace, self.name, decision)
         await self._tell(decision, reading, conflict)
 
     async def _target(self) -> DeploymentView | None:
@@ -280,13 +280,3 @@ class ScalerLoop:
         if spares is not None:
             status["spares"] = spares
         await self._teller.tell(status, [condition, *more])
-
-    def _measure(self, decision: Decision, reading: Reading) -> None:
-        labels = (self.namespace, self.name)
-        if decision.inputs.demand.fast is not None:
-            metrics.IN_FLIGHT.labels(*labels).set(decision.inputs.demand.fast)
-        metrics.DESIRED.labels(*labels).set(decision.desired)
-        metrics.READY.labels(*labels).set(decision.inputs.capacity.ready)
-        metrics.PANICKING.labels(*labels).set(decision.memory.panicking)
-        metrics.SOURCES_MISSING.labels(*labels).set(len(reading.missing))
-        metrics.DECISIONS.labels(*labels, decision.action, decision.clamp).inc()
