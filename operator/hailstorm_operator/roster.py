@@ -13,10 +13,10 @@ from typing import Any
 
 import aiohttp
 
-from hailstorm_operator import metrics
+from hailstorm_operator import api, metrics
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.conditions import refused_status
-from hailstorm_operator.inventory import Inventory, Json, Key
+from hailstorm_operator.inventory import Inventory, Json, Key, view_endpoints
 from hailstorm_operator.ownership import Ownership
 from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.scaler import ScalerLoop
@@ -61,6 +61,16 @@ class Roster:
         for loop, *_ in self._loops.values():
             if loop is not None and (loop.namespace, loop.spec.target.name) == (namespace, target):
                 loop.show_pod(pod, deleted=deleted)
+
+    def show_slice(self, body: Json) -> None:
+        """Take a watch event of any EndpointSlice; who waits for nobody in it ignores it."""
+        service = (body["metadata"].get("labels") or {}).get(api.SERVICE_NAME_LABEL, "")
+        if not service:
+            return
+        endpoints = view_endpoints(body)
+        for (namespace, _), (loop, *_) in self._loops.items():
+            if loop is not None and namespace == body["metadata"]["namespace"]:
+                loop.show_slice(service, endpoints)
 
     async def _take(self, key: Key, body: dict[str, Any], *, deleted: bool) -> None:
         metadata = body["metadata"]

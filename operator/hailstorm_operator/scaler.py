@@ -10,7 +10,7 @@ but its cancellation.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError, Unr
 from hailstorm_operator.conditions import Condition
 from hailstorm_operator.event_watch import EventWatch
 from hailstorm_operator.explanations import explain
-from hailstorm_operator.inventory import DeploymentView, Inventory
+from hailstorm_operator.inventory import DeploymentView, EdgePod, Inventory
 from hailstorm_operator.ownership import Ownership
 from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.scaler_rules import demand_of, round_of, round_without_target, rules_of
@@ -32,6 +32,7 @@ from hailstorm_operator.scaling_inputs import Capacity, Inputs, first_memory
 from hailstorm_operator.shrinking import Shrinking
 from hailstorm_operator.signal_reader import SignalReader
 from hailstorm_operator.signals import Reading
+from hailstorm_operator.spares import Entry
 from hailstorm_operator.specs import EdgeSignal, ScalerSpec
 from hailstorm_operator.warm_spares import WarmSpares
 from hailstorm_operator.windows import SignalWindows
@@ -107,6 +108,11 @@ class ScalerLoop:
     def show_pod(self, pod: Mapping[str, Any], *, deleted: bool = False) -> None:
         """Take a watch event of a pod of the target."""
         self._events.show_pod(pod, deleted=deleted)
+
+    def show_slice(self, service: str, endpoints: Iterable[EdgePod]) -> None:
+        """Take a watch event of an EndpointSlice of a Service in this namespace."""
+        if service == self._spares.facts.service:
+            self._events.show_endpoints(endpoints)
 
     async def resync(self) -> None:
         """Read again what the loop rests on, since a watch can die without a sound."""
@@ -201,7 +207,16 @@ class ScalerLoop:
     async def _act(self, view: DeploymentView, decision: Decision, started: float) -> None:
         """Scale the target and move spares at the same time; neither waits for the other."""
         round_ = round_of(decision, view, is_judged=self._is_judged(view))
-        acts = [self._spares.turn(round_)]
+        took = time.monotonic() - started
+
+        def entered(entry: Entry) -> None:
+            at, signal = decision.inputs.now, self._signal_seconds
+            self._events.entered(at, view.replicas, entry, signal, took)
+            # The watch may have been quicker than the answer to the label.
+            service = self._spares.facts.service
+            self._events.show_endpoints(self._inventory.edge_pods(self.namespace, service) or [])
+
+        acts = [self._spares.turn(round_, entered)]
         if decision.action != "hold":
             acts.append(self._write_replicas(view, decision, started))
         for result in await asyncio.gather(*acts, return_exceptions=True):

@@ -17,7 +17,7 @@ that nobody needs leave at once; those that the demand does need leave one in a
 stable window, so that no rollout ends with a step down of what serves.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -95,6 +95,14 @@ class Round:
     is_panicking: bool
     is_conflicted: bool
     is_judged: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Spares that were labelled into their Service: when (RFC 3339), and address by name."""
+
+    labelled: str
+    addresses: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """One tick of a scaler over an API server that keeps objects and may refuse."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hailstorm_operator import api
 from hailstorm_operator.cluster import ClusterError, UnreachableError
+from hailstorm_operator.inventory import EdgePod
 from hailstorm_operator.ownership import Ownership
 from hailstorm_operator.scaler import ScalerLoop
 from hailstorm_operator.scaling_inputs import Memory
@@ -105,6 +107,43 @@ def reason_of(server: Server, condition: str) -> str:
         one["reason"] for one in server.status["conditions"] if one["type"] == condition
     ]
     return found[0]
+
+
+async def stepped(server: Server) -> ScalerLoop:
+    """A loop at its maxReplicas that has just taken both of its spares into service."""
+    loop = loop_of(server, 100.0, maxReplicas=8, spares={"count": 2})
+    for _ in range(3):
+        await loop._tick()
+        looking = loop._spares._looking
+        assert looking is not None
+        await looking
+        server.settle()
+    return loop
+
+
+SPARES = [EdgePod(f"app-spare-{number}", f"10.0.1.{number}", ready=True) for number in (0, 1)]
+
+
+async def test_step_that_spares_serve_alone_is_taken_apart() -> None:
+    server = Server()
+    loop = await stepped(server)
+    assert written(server) == []
+    (event,) = loop._events.describe()
+    assert (event["from"], event["to"]) == (8, 8)
+    assert [one["name"] for one in event["spares"]] == ["app-spare-0", "app-spare-1"]
+    loop.show_slice("other", SPARES)
+    loop.show_slice("app", [SPARES[0], replace(SPARES[1], ready=False)])
+    assert ["inService" in one for one in loop._events.describe()[0]["spares"]] == [True, False]
+    loop.show_slice("app", SPARES)
+    await loop._tick()
+    assert server.status["scaleEvents"][0]["seconds"]["spareInService"] >= 0.0
+
+
+async def test_slice_that_came_before_the_answer_to_the_label_counts() -> None:
+    server = Server()
+    server.inventory.slices[("place", "app")] = {"one": SPARES}
+    (event,) = (await stepped(server))._events.describe()
+    assert "spareInService" in event["seconds"]
 
 
 async def test_bounds_are_not_written_against_an_owner_whom_no_watch_has_told_of() -> None:
