@@ -27,6 +27,7 @@ from hailstorm_benchmarks.report import ROOT, arguments, finish, say
 from hailstorm_operator import api
 from hailstorm_operator.cluster import Cluster
 from hailstorm_operator.inventory import EdgePod, Inventory
+from hailstorm_operator.ownership import Ownership
 from hailstorm_operator.scaler import ScalerLoop
 from hailstorm_operator.sources import open_session
 from hailstorm_operator.specs import parse_scaler_spec
@@ -135,6 +136,7 @@ async def fleet(
     settings.host = f"http://127.0.0.1:{stub.port}"
     cluster = Cluster(client.ApiClient(settings))
     inventory = Inventory()
+    owners = Ownership(cluster, inventory)
     inventory.slices[(NAMESPACE, "edge")] = {
         "edge": [EdgePod("edge-0", "127.0.0.1", True), EdgePod("edge-1", "127.0.0.2", True)]
     }
@@ -146,7 +148,7 @@ async def fleet(
             inventory.show_pod(pod(number, place))
         body = scaler(number, stub.port)
         spec = parse_scaler_spec(body["spec"])
-        loop = ScalerLoop(body, spec, cluster, inventory, session, POLL_SECONDS)
+        loop = ScalerLoop(body, spec, cluster, inventory, owners, session, POLL_SECONDS)
         tasks.append(asyncio.create_task(loop.run()))
         # As loops begin in life: one after the other, not all at one moment.
         await asyncio.sleep(POLL_SECONDS / scalers)

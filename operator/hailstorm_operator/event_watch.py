@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from hailstorm_operator import metrics
-from hailstorm_operator.inventory import Json
+from hailstorm_operator.inventory import EdgePod, Json
 from hailstorm_operator.recorder_client import RecorderClient, RecorderError
 from hailstorm_operator.scale_events import ScaleEvents
+from hailstorm_operator.spares import Entry
 
 # Its counts are by second, and two seconds old at least.
 ASK_SECONDS: Final = 2.0
@@ -41,6 +42,17 @@ class EventWatch:
         self._events.begin(now, before, after, signal, decision, write)
         for stage, seconds in (("signal", signal), ("decision", decision), ("write", write)):
             metrics.SCALE_STAGE_SECONDS.labels(stage).observe(seconds)
+
+    def entered(
+        self, now: float, replicas: int, entry: Entry, signal: float, decision: float
+    ) -> None:
+        """Spares were labelled into the Service; the last two are seconds, as above."""
+        self._events.enter(now, replicas, entry, signal, decision)
+
+    def show_endpoints(self, endpoints: Iterable[EdgePod]) -> None:
+        """Take addresses behind the Service that spares serve behind."""
+        ready = [one.address for one in endpoints if one.ready]
+        self._events.show_endpoints(ready, datetime.now(UTC))
 
     def show_pod(self, pod: Json, *, deleted: bool = False) -> None:
         """Take a watch event of a pod of the target."""

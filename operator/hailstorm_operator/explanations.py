@@ -1,7 +1,7 @@
 """Decisions in sentences: one line for Events, and the whole story for people."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from hailstorm_operator import api
 from hailstorm_operator.scaling import CONTEST_WRITES, Decision, ceiling
@@ -27,6 +27,7 @@ _WHY: Final = {
     api.CLAMP_WINDOW: ", one step down each {stable_window_seconds:g} s",
     api.CLAMP_STEP: ", one step down each {stable_window_seconds:g} s",
     api.CLAMP_CONFLICT: ", another controller owns the replicas",
+    api.CLAMP_OWNERS: ", it is not known yet who else owns the replicas",
     api.CLAMP_CONTESTED: ", somebody else keeps writing the replicas",
     api.CLAMP_ZERO: ", scaled to zero by hand",
 }
@@ -56,6 +57,35 @@ def contested_message(decision: Decision) -> str:
         f"{who} has set the replicas {CONTEST_WRITES} times against this scaler; it holds until "
         f"nobody does for {window:g} s. Leave spec.replicas out of what {who} applies"
     )
+
+
+_MOMENTS: Final = {
+    "spareInService": "its spares were in the Service",
+    "created": "its pods were created",
+    "scheduled": "scheduled",
+    "started": "started",
+    "ready": "ready",
+    "firstCall": "called",
+    "fairShare": "called as much as the others",
+}
+
+
+def tell_event(event: Mapping[str, Any]) -> str:
+    """A scale event of the status taken apart, in a sentence."""
+    before, after = event["from"], event["to"]
+    change = f"{before} → {after}" if after != before else f"spares beside {before}"
+    took = event.get("seconds") or {}
+    parts = [
+        f"{words} after {took[moment]:.1f} s"
+        for moment, words in _MOMENTS.items()
+        if moment in took
+    ]
+    text = (
+        f"The last step ({change}, {event['at']}): the signal was "
+        f"{event['signalMilliseconds']:.0f} ms old, the decision took "
+        f"{event['decisionMilliseconds']:.0f} ms and its write {event['writeMilliseconds']:.0f} ms"
+    )
+    return f"{text}; {', '.join(parts)}." if parts else f"{text}."
 
 
 def tell(name: str, decision: Decision, kind: str, missing: Sequence[str]) -> list[str]:

@@ -74,6 +74,8 @@ def register_handlers(registry: kopf.OperatorRegistry, parts: Parts) -> None:
     async def see_slice(event: Any, **_: Any) -> None:
         body, kind = counted("EndpointSlice", event)
         parts.inventory.show_slice(body, deleted=kind == "DELETED")
+        if parts.roster is not None and kind != "DELETED":
+            parts.roster.show_slice(body)
 
     @kopf.on.event("autoscaling", "v2", "horizontalpodautoscalers", registry=registry)
     async def see_autoscaler(event: Any, **_: Any) -> None:

@@ -107,6 +107,22 @@ class Inventory:
         for body in bodies:
             self.show_autoscaler(body)
 
+    def show_scaler(self, body: Json, *, deleted: bool = False) -> None:
+        """Take the newest state of a ServiceScaler; one that is refused claims its target, too."""
+        if deleted:
+            self.scalers.pop(_key(body), None)
+            return
+        target = ((body.get("spec") or {}).get("targetRef") or {}).get("name", "")
+        created = str(body["metadata"].get("creationTimestamp", ""))
+        self.scalers[_key(body)] = ScalerView(str(target), created)
+
+    def replace_scalers(self, namespace: str, bodies: Iterable[Json]) -> None:
+        """Take a full listing of a namespace's ServiceScalers."""
+        for key in [key for key in self.scalers if key[0] == namespace]:
+            del self.scalers[key]
+        for body in bodies:
+            self.show_scaler(body)
+
     def show_policy(self, body: Json, *, deleted: bool = False) -> None:
         """
         Take the newest state of a RolloutPolicy: which Deployment it judges just now, if any.

@@ -10,7 +10,14 @@ IN_FLIGHT = Gauge(
 DESIRED = Gauge("hailstorm_scaler_desired_replicas", "Replicas that were decided.", SCALER)
 READY = Gauge("hailstorm_scaler_ready_replicas", "Replicas that are ready.", SCALER)
 PANICKING = Gauge("hailstorm_scaler_panicking", "1 in panic, else 0.", SCALER)
-SOURCES_MISSING = Gauge("hailstorm_scaler_sources_missing", "Edge pods that do not answer.", SCALER)
+SOURCES_MISSING = Gauge(
+    "hailstorm_scaler_sources_missing", "Sources of the signal that do not answer.", SCALER
+)
+SIGNAL_STATE = Gauge(
+    "hailstorm_scaler_signal_state",
+    "1 for what the signal is (fresh, partial or stale), 0 for what it is not.",
+    (*SCALER, "state"),
+)
 DECISIONS = Counter(
     "hailstorm_scaler_decisions_total",
     "Decisions by what was done and which clamp won.",

@@ -13,10 +13,11 @@ from typing import Any
 
 import aiohttp
 
-from hailstorm_operator import metrics
+from hailstorm_operator import api, metrics
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError
 from hailstorm_operator.conditions import refused_status
-from hailstorm_operator.inventory import Inventory, Json, Key, ScalerView
+from hailstorm_operator.inventory import Inventory, Json, Key, view_endpoints
+from hailstorm_operator.ownership import Ownership
 from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.scaler import ScalerLoop
 from hailstorm_operator.specs import SpecError, parse_scaler_spec
@@ -39,6 +40,7 @@ class Roster:
     ) -> None:
         self._cluster = cluster
         self._inventory = inventory
+        self._owners = Ownership(cluster, inventory)
         self._session = session
         self._poll_seconds = poll_seconds
         self._recorder = recorder
@@ -60,16 +62,23 @@ class Roster:
             if loop is not None and (loop.namespace, loop.spec.target.name) == (namespace, target):
                 loop.show_pod(pod, deleted=deleted)
 
+    def show_slice(self, body: Json) -> None:
+        """Take a watch event of any EndpointSlice; who waits for nobody in it ignores it."""
+        service = (body["metadata"].get("labels") or {}).get(api.SERVICE_NAME_LABEL, "")
+        if not service:
+            return
+        endpoints = view_endpoints(body)
+        for (namespace, _), (loop, *_) in self._loops.items():
+            if loop is not None and namespace == body["metadata"]["namespace"]:
+                loop.show_slice(service, endpoints)
+
     async def _take(self, key: Key, body: dict[str, Any], *, deleted: bool) -> None:
         metadata = body["metadata"]
         if deleted:
             await self._end(key)
-            self._inventory.scalers.pop(key, None)
+            self._inventory.show_scaler(body, deleted=True)
             return
-        target = ((body.get("spec") or {}).get("targetRef") or {}).get("name", "")
-        self._inventory.scalers[key] = ScalerView(
-            str(target), str(metadata.get("creationTimestamp", ""))
-        )
+        self._inventory.show_scaler(body)
         generation, uid = int(metadata.get("generation", 0)), str(metadata["uid"])
         known = self._loops.get(key)
         if known is not None and known[2] == uid and known[1] >= generation:
@@ -89,6 +98,7 @@ class Roster:
                 spec,
                 self._cluster,
                 self._inventory,
+                self._owners,
                 self._session,
                 self._poll_seconds,
                 self._recorder,
@@ -98,6 +108,12 @@ class Roster:
 
     async def resync(self) -> None:
         """Read again what the loops rest on, since a watch can die without a sound."""
+        for namespace in sorted({namespace for namespace, _ in self._loops}):
+            try:
+                await self._owners.resync(namespace)
+            except ClusterError as error:
+                metrics.API_ERRORS.labels("scaler").inc()
+                logger.warning("resync of who scales in %s: %s", namespace, error)
         for key, (loop, *_) in list(self._loops.items()):
             try:
                 await self._resync(key, loop)

@@ -1,21 +1,26 @@
 """
 A scale-up taken apart: from the signal's age to a new pod's fair share of the calls.
 
-    signal age ─ decision ─ API write ─ created ─ scheduled ─ started ─ ready
-                                                      ─ first call ─ fair share
+    signal age ─ decision ─ API write ─┬─ created ─ scheduled ─ started ─ ready
+                                       │              ─ first call ─ fair share
+                                       └─ labelled ─ spare in Service
 
 The operator's own part comes from its clock, a pod's moments from the pod watch,
-and what callers saw from the recorder; without one the last two stay unknown. The
+that a spare is in the Service from the watch of its EndpointSlices, and what
+callers saw from the recorder; without one the last two stay unknown. A step that
+spares serve alone is an event, too, from as many replicas to as many. The
 events are kept in the ServiceScaler's status, a few of them, so a restart forgets
 none. How long pods took to start is what the decider plans ahead for.
 """
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
+from hailstorm_operator.spares import Entry
 from hailstorm_operator.timelines import Timeline, observe_pod
 from hailstorm_operator.timestamps import parse_time, with_milliseconds
 
@@ -23,6 +28,8 @@ Json = Mapping[str, Any]
 
 # A step, its way back and the steps before: about 6 KiB.
 KEPT: Final = 5
+# Spares go in and out at a bound as the demand ripples; what pods took to start stays.
+KEPT_OF_SPARES_ALONE: Final = 2
 # Enough to see the slow one; how many more there were is in `to` less `from`.
 MOST_PODS: Final = 8
 # The slowest start that was seen took 40 s; what is not complete by then stays so.
@@ -37,7 +44,11 @@ POD_MOMENTS: Final = ("created", "scheduled", "started", "ready", "firstCall", "
 
 @dataclass
 class ScaleEvent:
-    """One scale-up. `at` is when it was decided; milliseconds are the operator's own."""
+    """
+    One scale-up. `at` is when it was decided; milliseconds are the operator's own.
+
+    `spares` are by name, with when each was `labelled`, and `inService` once it was.
+    """
 
     at: datetime
     before: int
@@ -46,6 +57,7 @@ class ScaleEvent:
     decision_ms: float
     write_ms: float
     pods: dict[str, Timeline] = field(default_factory=dict)
+    spares: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """As the status keeps it; `seconds` are those of the slowest pod, since `at`."""
@@ -60,18 +72,28 @@ class ScaleEvent:
                 {key: pod[key] for key in ("name", "address", *POD_MOMENTS) if key in pod}
                 for pod in self.pods.values()
             ],
+            "spares": [dict(spare) for spare in self.spares.values()],
             "seconds": self.seconds(),
         }
 
     def seconds(self) -> dict[str, float]:
         """How long after the decision every pod had reached a moment; what all have."""
-        found = {}
+        found = self._since("inService", "spareInService", self.spares.values())
         for moment in POD_MOMENTS:
-            if self.pods and all(moment in pod for pod in self.pods.values()):
-                last = max(parse_time(pod[moment]) for pod in self.pods.values())
-                # A stamp of whole seconds can lie before the decision that caused it.
-                found[moment] = round(max(0.0, (last - self.at).total_seconds()), 3)
+            found |= self._since(moment, moment, self.pods.values())
         return found
+
+    @property
+    def is_of_spares_alone(self) -> bool:
+        """Whether no pod was asked for."""
+        return self.after == self.before
+
+    def _since(self, moment: str, name: str, lines: Collection[Json]) -> dict[str, float]:
+        if not lines or not all(moment in line for line in lines):
+            return {}
+        last = max(parse_time(line[moment]) for line in lines)
+        # A stamp of whole seconds can lie before the decision that caused it.
+        return {name: round(max(0.0, (last - self.at).total_seconds()), 3)}
 
     @property
     def has_room(self) -> bool:
@@ -85,6 +107,9 @@ class ScaleEvents:
     def __init__(self, kept: Iterable[Json] = ()) -> None:
         self._events: list[ScaleEvent] = []
         self._known: set[str] = set()
+        # By address: spares that were labelled and are not seen in the Service yet. Those
+        # from before a restart are not among them: nobody was there to see when.
+        self._awaited: dict[str, tuple[ScaleEvent, str]] = {}
         for one in kept:
             try:
                 self._events.append(_read(one))
@@ -110,7 +135,43 @@ class ScaleEvents:
             decision_ms=round(decision_seconds * 1000, 1),
             write_ms=round(write_seconds * 1000, 1),
         )
-        self._events = [*self._events, event][-KEPT:]
+        if self._events and self._events[-1].at == event.at:
+            # Spares of the same decision were quicker; they are what this one took in.
+            quicker = self._events[-1]
+            quicker.before, quicker.after = before, after
+            quicker.decision_ms, quicker.write_ms = event.decision_ms, event.write_ms
+            return
+        self._events.append(event)
+        alone = [one for one in self._events if one.is_of_spares_alone]
+        if len(alone) > KEPT_OF_SPARES_ALONE:
+            self._events.remove(alone[0])
+        self._events = self._events[-KEPT:]
+
+    def enter(
+        self, now: float, replicas: int, entry: Entry, signal_seconds: float, decision: float
+    ) -> None:
+        """
+        Spares went in by a decision of `now`: at a scale-up of that very one, or alone.
+
+        The last two are seconds: the signal's age, and what the decision took.
+        """
+        at = datetime.fromtimestamp(now, UTC)
+        if not (self._events and self._events[-1].at == at):
+            write = (parse_time(entry.labelled) - at).total_seconds()
+            self.begin(now, replicas, replicas, signal_seconds, decision, max(0.0, write))
+        event = self._events[-1]
+        for name, address in islice(entry.addresses.items(), MOST_PODS):
+            event.spares[name] = {"name": name, "labelled": entry.labelled}
+            if address:
+                self._awaited[address] = (event, name)
+
+    def show_endpoints(self, addresses: Iterable[str], seen: datetime) -> None:
+        """Take who is ready in a slice of the Service that spares serve behind."""
+        for address in addresses:
+            event, name = self._awaited.pop(address, (None, ""))
+            if event is None or (seen - event.at).total_seconds() > OPEN_SECONDS:
+                continue
+            event.spares[name]["inService"] = with_milliseconds(seen)
 
     def show_pod(self, pod: Json, seen: datetime, *, deleted: bool = False) -> None:
         """Take a watch event of a pod of the target."""
@@ -193,4 +254,5 @@ def _read(one: Json) -> ScaleEvent:
         float(one["decisionMilliseconds"]),
         float(one["writeMilliseconds"]),
         {pod["name"]: dict(pod) for pod in one.get("pods") or []},
+        {spare["name"]: dict(spare) for spare in one.get("spares") or []},
     )

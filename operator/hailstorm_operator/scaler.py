@@ -10,19 +10,20 @@ but its cancellation.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 import aiohttp
 
-from hailstorm_operator import api, metrics, scaler_status
+from hailstorm_operator import api, metrics, scaler_metrics, scaler_status
 from hailstorm_operator.calibration import calibration_condition
 from hailstorm_operator.cluster import Cluster, ClusterError, NotFoundError, UnreachableError
 from hailstorm_operator.conditions import Condition
 from hailstorm_operator.event_watch import EventWatch
 from hailstorm_operator.explanations import explain
-from hailstorm_operator.inventory import DeploymentView, Inventory
+from hailstorm_operator.inventory import DeploymentView, EdgePod, Inventory
+from hailstorm_operator.ownership import Ownership
 from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.scaler_rules import demand_of, round_of, round_without_target, rules_of
 from hailstorm_operator.scaler_teller import ScalerTeller
@@ -31,6 +32,7 @@ from hailstorm_operator.scaling_inputs import Capacity, Inputs, first_memory
 from hailstorm_operator.shrinking import Shrinking
 from hailstorm_operator.signal_reader import SignalReader
 from hailstorm_operator.signals import Reading
+from hailstorm_operator.spares import Entry
 from hailstorm_operator.specs import EdgeSignal, ScalerSpec
 from hailstorm_operator.warm_spares import WarmSpares
 from hailstorm_operator.windows import SignalWindows
@@ -50,6 +52,7 @@ class ScalerLoop:
         spec: ScalerSpec,
         cluster: Cluster,
         inventory: Inventory,
+        owners: Ownership,
         session: aiohttp.ClientSession,
         poll_seconds: float,
         recorder: RecorderClient | None = None,
@@ -60,6 +63,7 @@ class ScalerLoop:
         self.name: str = body["metadata"]["name"]
         self._cluster = cluster
         self._inventory = inventory
+        self._owners = owners
         self._poll_seconds = poll_seconds
         self._teller = ScalerTeller(body, cluster)
         self._signal = SignalReader(self.namespace, spec, cluster, inventory, session)
@@ -96,21 +100,23 @@ class ScalerLoop:
                 spent = time.monotonic() - started
                 await asyncio.sleep(max(0.05, self._poll_seconds - spent))
         finally:
+            scaler_metrics.forget(*labels)
             await self._spares.close()
             await self._events.close()
             await self._signal.close()
-            for gauge in (metrics.IN_FLIGHT, metrics.DESIRED, metrics.READY):
-                gauge.remove(*labels)
 
     def show_pod(self, pod: Mapping[str, Any], *, deleted: bool = False) -> None:
         """Take a watch event of a pod of the target."""
         self._events.show_pod(pod, deleted=deleted)
 
+    def show_slice(self, service: str, endpoints: Iterable[EdgePod]) -> None:
+        """Take a watch event of an EndpointSlice of a Service in this namespace."""
+        if service == self._spares.facts.service:
+            self._events.show_endpoints(endpoints)
+
     async def resync(self) -> None:
         """Read again what the loop rests on, since a watch can die without a sound."""
         key = (self.namespace, self.spec.target.name)
-        autoscalers = await self._cluster.list_autoscalers(self.namespace)
-        self._inventory.replace_autoscalers(self.namespace, autoscalers)
         try:
             deployment = await self._cluster.get_deployment(*key)
         except NotFoundError:
@@ -124,8 +130,9 @@ class ScalerLoop:
         started = time.monotonic()
         sources = await self._signal.ask()
         now = time.time()
-        reading = self._signal.read(sources, now)
+        reading = self._signal.read(sources, now, self._spares.idle)
         self._signal_seconds = reading.age_seconds
+        scaler_metrics.show_reading(self.namespace, self.name, reading)
         self._events.turn(now)
         if reading.in_flight is not None:
             self._windows.add(now, reading.in_flight + reading.shed_in_flight)
@@ -134,7 +141,7 @@ class ScalerLoop:
             await self._spares.turn(round_without_target(now))
             await self._tell_missing()
             return
-        conflict = self._inventory.conflict(self.namespace, self.name, self.spec.target.name)
+        conflict = await self._owners.conflict(self.namespace, self.name, self.spec.target.name)
         decision = decide_scale(self._inputs(now, reading, view, conflict))
         is_shrinking = decision.action == "down" and self.spec.behavior.chooses_victims
         await self._shrinking.tidy(is_shrinking=is_shrinking)
@@ -149,7 +156,7 @@ class ScalerLoop:
         self._memory = decision.memory
         if decision.planned is not None:
             self._windows.plan(now, decision.planned)
-        self._measure(decision, reading)
+        scaler_metrics.show_decision(self.namespace, self.name, decision)
         await self._tell(decision, reading, conflict)
 
     async def _target(self) -> DeploymentView | None:
@@ -200,7 +207,16 @@ class ScalerLoop:
     async def _act(self, view: DeploymentView, decision: Decision, started: float) -> None:
         """Scale the target and move spares at the same time; neither waits for the other."""
         round_ = round_of(decision, view, is_judged=self._is_judged(view))
-        acts = [self._spares.turn(round_)]
+        took = time.monotonic() - started
+
+        def entered(entry: Entry) -> None:
+            at, signal = decision.inputs.now, self._signal_seconds
+            self._events.entered(at, view.replicas, entry, signal, took)
+            # The watch may have been quicker than the answer to the label.
+            service = self._spares.facts.service
+            self._events.show_endpoints(self._inventory.edge_pods(self.namespace, service) or [])
+
+        acts = [self._spares.turn(round_, entered)]
         if decision.action != "hold":
             acts.append(self._write_replicas(view, decision, started))
         for result in await asyncio.gather(*acts, return_exceptions=True):
@@ -279,13 +295,3 @@ class ScalerLoop:
         if spares is not None:
             status["spares"] = spares
         await self._teller.tell(status, [condition, *more])
-
-    def _measure(self, decision: Decision, reading: Reading) -> None:
-        labels = (self.namespace, self.name)
-        if decision.inputs.demand.fast is not None:
-            metrics.IN_FLIGHT.labels(*labels).set(decision.inputs.demand.fast)
-        metrics.DESIRED.labels(*labels).set(decision.desired)
-        metrics.READY.labels(*labels).set(decision.inputs.capacity.ready)
-        metrics.PANICKING.labels(*labels).set(decision.memory.panicking)
-        metrics.SOURCES_MISSING.labels(*labels).set(len(reading.missing))
-        metrics.DECISIONS.labels(*labels, decision.action, decision.clamp).inc()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hailstorm_operator import api
-from hailstorm_operator.explanations import explain, tell
+from hailstorm_operator.explanations import explain, tell, tell_event
 from hailstorm_operator.scaling import replay
 from hailstorm_operator.scaling_inputs import DECIDER_VERSION
 
@@ -105,7 +105,8 @@ def explain_scaler(scaler: Json) -> list[str]:
     said = tell(name, decision, signal.get("kind", "edge"), signal.get("missing") or [])
     changes = [one for one in status.get("decisions") or [] if one["action"] != "hold"]
     last = [f"The last change: {one['explanation']} ({one['at']})." for one in changes[-1:]]
-    return [*inactive, *said, *last, f"As of {latest['at']}."]
+    events = [tell_event(one) for one in (status.get("scaleEvents") or [])[-1:]]
+    return [*inactive, *said, *last, *events, f"As of {latest['at']}."]
 
 
 def replay_scaler(scaler: Json) -> Iterator[Result]:

@@ -34,6 +34,7 @@ NEWS: Final = frozenset(
         api.CLAMP_PARTIAL,
         api.CLAMP_STALE,
         api.CLAMP_CONFLICT,
+        api.CLAMP_OWNERS,
         api.CLAMP_CONTESTED,
         api.CLAMP_ZERO,
     }
@@ -184,7 +185,8 @@ def _limited(decision: Decision) -> Condition:
 def _conflict(decision: Decision, conflict: tuple[str, str] | None) -> Condition:
     kind = api.CONDITION_CONFLICT
     if conflict is not None:
-        return Condition(kind, True, *conflict)
+        # Holding for want of knowledge is no conflict yet; the reason says which it is.
+        return Condition(kind, conflict[0] != api.REASON_OWNERS_UNKNOWN, *conflict)
     if decision.is_contested:
         return Condition(kind, True, api.REASON_CONTESTED, contested_message(decision))
     return Condition(kind, False, api.REASON_SOLE_OWNER, "")

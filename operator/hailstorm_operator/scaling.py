@@ -90,7 +90,9 @@ def decide_scale(inputs: Inputs) -> Decision:
     wanted = None if planned is None else pods_for(planned, inputs.rules)
 
     if capacity.conflict:
-        desired, clamp = capacity.replicas, api.CLAMP_CONFLICT
+        is_known = capacity.conflict != api.REASON_OWNERS_UNKNOWN
+        desired = capacity.replicas
+        clamp = api.CLAMP_CONFLICT if is_known else api.CLAMP_OWNERS
     elif capacity.replicas == 0:
         # Zero by hand is how one switches an autoscaler off, as with the HPA.
         desired, clamp = 0, api.CLAMP_ZERO
@@ -136,9 +138,16 @@ def ceiling(rules: Rules, capacity: Capacity) -> tuple[int, str]:
 
 
 def _is_overruled(inputs: Inputs) -> bool:
-    """Whether somebody else has set the replicas since the last decision."""
-    capacity, decided = inputs.capacity, inputs.memory.replicas
-    return decided not in (None, capacity.replicas) and capacity.set_by != api.FIELD_MANAGER
+    """Whether somebody else has set the replicas since the last decision, against us."""
+    capacity = inputs.capacity
+    # Whoever owns the replicas may set them; that is no contest with one who keeps off.
+    is_ours = not capacity.conflict
+    return is_ours and _has_moved(inputs) and capacity.set_by != api.FIELD_MANAGER
+
+
+def _has_moved(inputs: Inputs) -> bool:
+    """Whether the replicas are others than those that were decided last."""
+    return inputs.memory.replicas not in (None, inputs.capacity.replicas)
 
 
 def _remember(inputs: Inputs, by_other: bool) -> Memory:
@@ -164,7 +173,11 @@ def _remember(inputs: Inputs, by_other: bool) -> Memory:
         # What came while nothing was seen is not known, and might come again.
         memory = replace(memory, seen_since=inputs.now)
     recently = inputs.now - memory.overruled_at < rules.scale_down_window_seconds
-    if by_other:
+    if capacity.conflict:
+        # What the other one set stands for a window once it is gone, as by hand.
+        changed = inputs.now if _has_moved(inputs) else memory.last_change
+        memory = replace(memory, last_change=changed, overruled=0)
+    elif by_other:
         memory = replace(
             memory,
             # A count set by hand stands for a window before it is stepped down.

@@ -13,7 +13,7 @@ SignalState = Literal["fresh", "partial", "stale"]
 
 # Written into each kept decision. Raised when the same inputs may give another
 # decision, so that a replay knows which ones are not its own.
-DECIDER_VERSION: Final = 2
+DECIDER_VERSION: Final = 3
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Capacity:
     Attributes:
         replicas: what is asked for.
         ready: what serves.
-        conflict: reason why the replicas belong to somebody else, or "".
+        conflict: reason why the replicas belong to somebody else or may do so, or "".
         set_by: who wrote `replicas` last, by the API's field managers; "" when not known.
         spares: pods of the same kind beside the replicas: they hold connections, too.
         spares_serving: how many of those serve now; they are capacity, but no replicas.

@@ -6,7 +6,7 @@ target's pods); what they say, from themselves.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -74,10 +74,13 @@ class SignalReader:
         self._known = addresses
         return pods
 
-    def read(self, pods: list[SourcePod], now: float) -> Reading:
-        """The signal as of now (epoch seconds)."""
+    def read(self, pods: list[SourcePod], now: float, idle: Collection[str] = ()) -> Reading:
+        """The signal as of now (epoch seconds). `idle` names the spares that wait."""
         names = {pod.address: pod.name for pod in pods}
-        sources = [Source(pod.address, optional=self._may_be_silent(pod)) for pod in pods]
+        sources = [
+            Source(pod.address, optional=pod.name in idle or self._may_be_silent(pod))
+            for pod in pods
+        ]
         reading = combine(sources, self._reader.samples, now)
         stats = {
             address: sample.stats
@@ -140,7 +143,8 @@ class SignalReader:
     async def _pods(self) -> list[SourcePod]:
         signal = self._signal
         if not isinstance(signal, EdgeSignal):
-            # Calls on a spare in service are demand like any other; one that waits has none.
+            # Calls on a spare in service are demand like any other, and so are the last
+            # ones on a spare that has just come out.
             spares = self._inventory.pods_of(self._namespace, spare_name(self._target))
             return [
                 *self._inventory.pods_of(self._namespace, self._target),

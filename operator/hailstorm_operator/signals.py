@@ -5,7 +5,9 @@ With the edge as the source they are counted as callers see them, because the
 queue in front of an overloaded pod is invisible inside it. A source that does
 not answer is not a source without calls: its last figure counts while it is
 young, after that it is assumed to carry as much as the others do on average,
-the reading says so, and nothing shrinks on it.
+the reading says so, and nothing shrinks on it. Those whose silence would mean
+nothing say nothing about the silent ones either: their calls count, but not in
+that average.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,7 +34,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Source:
-    """One Envoy or pod. An optional one (it leaves, or is not up yet) may be silent."""
+    """
+    One Envoy or pod. An optional one may be silent: it leaves, is not up yet, or is a
+    spare that waits, which nobody calls.
+    """
 
     name: str
     optional: bool = False
@@ -75,20 +80,22 @@ def combine(sources: Iterable[Source], samples: Mapping[str, Sample], now: float
     """
     answered: dict[str, float] = {}
     missing: list[str] = []
+    # Of those that have to answer.
+    told: list[float] = []
     age = 0.0
-    is_told = False
     for source in sources:
         sample = samples.get(source.name)
         if sample is not None and now - sample.at <= MAX_AGE_SECONDS:
             answered[source.name] = sample.value
             age = max(age, now - sample.at)
-            is_told = is_told or not source.optional
+            if not source.optional:
+                told.append(sample.value)
         elif not source.optional:
             missing.append(source.name)
-    if not is_told:
+    if not told:
         return Reading(None, "stale", answered, tuple(missing))
     total = sum(answered.values())
     if missing:
-        total *= 1 + len(missing) / len(answered)
+        total += len(missing) * sum(told) / len(told)
         return Reading(total, "partial", answered, tuple(missing), age_seconds=age)
     return Reading(total, "fresh", answered, (), age_seconds=age)

@@ -12,10 +12,12 @@ pool is whole again for the next step, and nothing flaps on the way.
       └── the target's pods cover it, for SETTLE_SECONDS ◄──────┘
 
 Without a signal nothing moves. Spares of an earlier template serve while the
-target rolls or panics, and otherwise not: they are to be rolled themselves.
+target rolls or panics, and otherwise not: they are to be rolled themselves. Those
+that nobody needs leave at once; those that the demand does need leave one in a
+stable window, so that no rollout ends with a step down of what serves.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -41,10 +43,14 @@ class Spare:
 
 @dataclass(frozen=True)
 class SpareMemory:
-    """The least surplus seen, and since when there has been one. Epoch seconds."""
+    """
+    The least surplus seen, and since when there has been one; when a spare of an
+    earlier template last left although it was needed. Epoch seconds.
+    """
 
     surplus: int = 0
     since: float = 0.0
+    retired_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,14 @@ class Round:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """Spares that were labelled into their Service: when (RFC 3339), and address by name."""
+
+    labelled: str
+    addresses: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class SpareDecision:
     """Names to label in; how many to label out, of which; why; and what to remember."""
 
@@ -110,18 +124,18 @@ def decide_spares(inputs: SpareInputs) -> SpareDecision:
         return SpareDecision()
     if inputs.is_stopped:
         return SpareDecision(leave=len(serving), among=serving, why="stopped" if serving else "")
-    outdated = tuple(one for one in serving if not _may_serve(one, inputs))
-    if outdated:
-        return SpareDecision(
-            leave=len(outdated), among=outdated, why="earlier template", memory=inputs.memory
-        )
     if inputs.wanted is None:
         return SpareDecision(memory=inputs.memory)
-    able = sum(one.ready for one in serving)
-    missing = inputs.wanted - inputs.ready - able
+    missing = inputs.wanted - inputs.ready - _able(serving)
+    enter = _idle(inputs)[: max(0, missing)]
+    none_left = replace(inputs.memory, surplus=0, since=0.0)
+    if enter:
+        return SpareDecision(enter=enter, why="demand", memory=none_left)
+    retired = _retire(inputs, serving, inputs.wanted)
+    if retired is not None:
+        return retired
     if missing > 0:
-        enter = _idle(inputs)[:missing]
-        return SpareDecision(enter=enter, why="demand" if enter else "")
+        return SpareDecision(memory=none_left)
     return _leave(inputs, serving, inputs.wanted)
 
 
@@ -135,20 +149,41 @@ def choose_leaving(among: Iterable[Spare], count: int) -> tuple[str, ...]:
     return tuple(one.name for one in sorted(among, key=order)[:count])
 
 
+def _retire(inputs: SpareInputs, serving: tuple[Spare, ...], wanted: int) -> SpareDecision | None:
+    """Who leaves to be rolled itself; None where nobody does now."""
+    outdated = tuple(one for one in serving if not _may_serve(one, inputs))
+    if not outdated or not inputs.is_signal_whole:
+        return None
+    unneeded = max(0, inputs.available + _able(serving) - wanted)
+    leave = min(len(outdated), unneeded + len(outdated) - _able(outdated))
+    memory = inputs.memory
+    if not leave:
+        # The pool is rolled only when none of them serves, so they cannot stay for ever.
+        if inputs.now - memory.retired_at < inputs.stable_window_seconds:
+            return None
+        leave, memory = 1, replace(memory, retired_at=inputs.now)
+    return SpareDecision(leave=leave, among=outdated, why="earlier template", memory=memory)
+
+
+def _able(spares: Iterable[Spare]) -> int:
+    return sum(one.ready for one in spares)
+
+
 def _leave(inputs: SpareInputs, serving: tuple[Spare, ...], wanted: int) -> SpareDecision:
-    able = sum(one.ready for one in serving)
+    able = _able(serving)
+    none_left = replace(inputs.memory, surplus=0, since=inputs.now)
     # A surge of a rollout goes again; what was asked for is what stays.
     own = min(inputs.available, inputs.desired)
     surplus = min(own + able - max(wanted, inputs.desired), able) + (len(serving) - able)
     if surplus <= 0 or not serving:
-        return SpareDecision(memory=SpareMemory(0, inputs.now))
+        return SpareDecision(memory=none_left)
     if not inputs.is_signal_whole:
         return SpareDecision(memory=inputs.memory)
     before = inputs.memory
     memory = (
         replace(before, surplus=min(before.surplus, surplus))
         if before.surplus > 0
-        else SpareMemory(surplus, inputs.now)
+        else replace(before, surplus=surplus, since=inputs.now)
     )
     # Above a bound the target never gets there; the demand's own ripples would
     # send spares in and out.
@@ -156,9 +191,7 @@ def _leave(inputs: SpareInputs, serving: tuple[Spare, ...], wanted: int) -> Spar
     wait = SETTLE_SECONDS if is_covered else inputs.stable_window_seconds
     if inputs.now - memory.since < wait:
         return SpareDecision(memory=memory)
-    return SpareDecision(
-        leave=memory.surplus, among=serving, why="covered", memory=SpareMemory(0, inputs.now)
-    )
+    return SpareDecision(leave=memory.surplus, among=serving, why="covered", memory=none_left)
 
 
 def _idle(inputs: SpareInputs) -> tuple[str, ...]:

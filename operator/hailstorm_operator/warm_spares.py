@@ -26,6 +26,7 @@ from hailstorm_operator.shrinking import Loads
 from hailstorm_operator.spare_pool import PoolFacts, SparePool, refused
 from hailstorm_operator.spare_template import spare_name
 from hailstorm_operator.spares import (
+    Entry,
     Round,
     Spare,
     SpareDecision,
@@ -46,6 +47,7 @@ RETRY_SECONDS: Final = 2.0
 PROBLEM_SECONDS: Final = 5.0
 
 Post = Callable[..., Awaitable[None]]
+Entered = Callable[[Entry], None]
 
 
 class WarmSpares:
@@ -94,12 +96,23 @@ class WarmSpares:
         return sum(one.serving and one.ready for one in self._spares())
 
     @property
+    def idle(self) -> frozenset[str]:
+        """Names of the spares that wait; empty until the Service they serve behind is known."""
+        # Before that one cannot tell, and a silent one in service is to be missed.
+        known = bool(self.facts.selector)
+        return frozenset(one.name for one in self._spares() if known and not one.serving)
+
+    @property
     def facts(self) -> PoolFacts:
         """What the pool rests on."""
         return self._pool.facts
 
-    async def turn(self, round_: Round) -> None:
-        """Move spares as the demand asks for, and keep the pool. Never raises ClusterError."""
+    async def turn(self, round_: Round, entered: Entered | None = None) -> None:
+        """
+        Move spares as the demand asks for, and keep the pool. Never raises ClusterError.
+
+        `entered` is told at once who went into the Service.
+        """
         if not self.is_wanted:
             return
         self._is_stopped = round_.view.replicas == 0
@@ -126,7 +139,7 @@ class WarmSpares:
         )
         self._memory = decision.memory
         if decision.enter:
-            await self._move(decision.enter, "service", decision.why, {})
+            await self._move(decision.enter, "service", decision.why, {}, entered)
         elif decision.leave:
             await self._let_go(decision)
         else:
@@ -235,7 +248,12 @@ class WarmSpares:
         await self._move(choose_leaving(among, decision.leave), "pool", decision.why, calls)
 
     async def _move(
-        self, names: tuple[str, ...], to: str, why: str, calls: Mapping[str, float]
+        self,
+        names: tuple[str, ...],
+        to: str,
+        why: str,
+        calls: Mapping[str, float],
+        entered: Entered | None = None,
     ) -> None:
         facts = self.facts
         labels = dict(facts.selector) if to == "service" else dict(facts.idle)
@@ -261,6 +279,10 @@ class WarmSpares:
                 moved.append(name)
         if not moved:
             return
+        if entered is not None:
+            # Before anything else is awaited: the Service may have them any moment now.
+            addresses = {pod.name: pod.address for pod in self._pods()}
+            entered(Entry(at, {name: addresses.get(name, "") for name in moved}))
         self._moves = spare_status.keep(
             self._moves,
             [

@@ -52,6 +52,11 @@ def status(place: Place) -> dict[str, Any]:
     return found
 
 
+def scale_events(place: Place) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = place.get("servicescaler", "app")["status"]["scaleEvents"]
+    return found
+
+
 def test_spares_stand_in_for_what_is_missing_and_go_back(place: Place, operator_away: Any) -> None:
     start(place, **BOUNDED)
     place.wait(lambda: place.condition("SparesReady") == ("True", "SparesReady"))
@@ -69,6 +74,7 @@ def test_spares_stand_in_for_what_is_missing_and_go_back(place: Place, operator_
     assert len(pods(place, "app")) == 2, "the target's ReplicaSet adopts no spare"
     assert len(pods(place, "app-spare")) == 2, "the spares' ReplicaSet lets none go"
     assert place.replicas() == 2
+    place.wait(lambda: any("spareInService" in one["seconds"] for one in scale_events(place)))
 
     with operator_away():
         assert len(serving_spares(place)) == 2

@@ -25,14 +25,17 @@ from hailstorm_operator.policy_specs import (
 from hailstorm_operator.policy_status import IDLE
 from hailstorm_operator.recorder import settings as recorder_settings
 from hailstorm_operator.rollouts import Action
+from hailstorm_operator.scale_events import ScaleEvents
 from hailstorm_operator.scaler_rules import rules_of
 from hailstorm_operator.scaler_status import HISTORY, describe, history_entry
 from hailstorm_operator.scaling import decide_scale
 from hailstorm_operator.scaling_inputs import Capacity, Demand, Inputs, first_memory
 from hailstorm_operator.settings import PREFIX, Settings, read_settings
 from hailstorm_operator.signals import Reading
+from hailstorm_operator.spares import Entry
 from hailstorm_operator.specs import parse_scaler_spec
 from hailstorm_operator.timelines import observe_pod
+from hailstorm_operator.timestamps import with_milliseconds
 from unit.operator.objects import at, ready_pod
 from unit.operator.recorded_traffic import OLD, OTHER, Traffic
 
@@ -249,8 +252,26 @@ def test_crd_declares_all_that_a_scaler_says() -> None:
     decision = decide_scale(inputs)
     reading = Reading(90.0, "partial", {"edge-0": 90.0}, ("edge-1 (gone)",), 4.0, 0.02)
     status, _ = describe(decision, reading, 1, None)
+    status |= {"decisions": [history_entry(decision)], "scaleEvents": scale_events()}
     schema = {"properties": properties(api.SCALER_PLURAL, "status")}
-    assert undeclared(schema, status | {"decisions": [history_entry(decision)]}, "status") == []
+    assert undeclared(schema, status, "status") == []
+
+
+def scale_events() -> list[dict[str, Any]]:
+    """A scale-up with a new pod and a spare, each as far as it gets."""
+    events, now = ScaleEvents(), at(0).timestamp()
+    events.begin(now, 2, 3, 0.3, 0.02, 0.012)
+    entry = Entry(with_milliseconds(at(0.1)), {"app-spare-h1-a": "10.0.1.1"})
+    events.enter(now, 2, entry, 0.3, 0.02)
+    events.show_endpoints(["10.0.1.1"], at(0.2))
+    body = ready_pod(1)
+    body["status"]["podIP"] = OLD
+    events.show_pod(body, at(1))
+    rows = [{"address": f"{OLD}:50051", "count": 9}]
+    events.show_calls([{"at": int(now) + 2, "rows": rows}])
+    (event,) = events.describe()
+    assert {"spareInService", "fairShare"} <= event["seconds"].keys()
+    return [event]
 
 
 def test_policy_defaults_are_the_codes() -> None:

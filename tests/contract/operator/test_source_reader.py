@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from eventually import eventually
+from hailstorm_operator import api
 from hailstorm_operator.cluster import ClusterError
 from hailstorm_operator.edge_stats import EdgeStats, stats_filter
 from hailstorm_operator.inventory import EdgePod, Inventory
@@ -28,7 +29,8 @@ POD = "127.0.0.1"
 # A reader whose sources are known asks no API server.
 NO_CLUSTER: Any = None
 Answer = Callable[[web.Request], Awaitable[web.Response]]
-Serve = Callable[[Answer], Awaitable[int]]
+# An answer, and the addresses it is given on.
+Serve = Callable[..., Awaitable[int]]
 
 
 @pytest.fixture
@@ -41,15 +43,18 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 async def serve() -> AsyncIterator[Serve]:
     runners = []
 
-    async def start(answer: Answer) -> int:
+    async def start(answer: Answer, first: str = POD, *more: str) -> int:
         application = web.Application()
         application.router.add_get("/stats", answer)
         application.router.add_get("/metrics", answer)
         runner = web.AppRunner(application, shutdown_timeout=0.1)
         runners.append(runner)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return int(runner.addresses[0][1])
+        await web.TCPSite(runner, first, 0).start()
+        port = int(runner.addresses[0][1])
+        for address in more:
+            await web.TCPSite(runner, address, port).start()
+        return port
 
     yield start
     for runner in runners:
@@ -200,6 +205,47 @@ async def test_scaler_reads_the_pods_of_its_target_and_names_who_is_silent(
     assert reading.answered == {"app-h1-1": 4.0}
     assert len(reading.missing) == 1
     assert reading.missing[0].startswith("app-h1-2 (")
+
+
+def spare_pod(name: str, address: str) -> dict[str, Any]:
+    body = target_pod(name, address)
+    body["metadata"]["labels"][api.SPARE_OF_LABEL] = "app"
+    body["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "app-spare-h1"}]
+    return body
+
+
+async def test_spares_that_wait_neither_thin_the_estimate_nor_have_to_answer(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    answers = {"127.0.0.1": "calls 8\n", "127.0.0.2": "calls 0\n"}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=answers[request.host.partition(":")[0]])
+
+    port = await serve(answer, *answers)
+    signal = {"pods": {"metric": "calls", "port": port}}
+    inventory = Inventory()
+    for body in (
+        target_pod("app-h1-1", "127.0.0.1"),
+        spare_pod("app-spare-h1-1", "127.0.0.2"),
+        # Nobody listens on these.
+        spare_pod("app-spare-h1-2", "127.0.0.3"),
+        target_pod("app-h1-2", "127.0.0.4"),
+    ):
+        inventory.show_pod(body)
+    spec = parse_scaler_spec({**SPEC, "signal": signal, "spares": {"count": 2}})
+    reader = SignalReader("place", spec, NO_CLUSTER, inventory, session)
+    pods, idle = await reader.ask(), {"app-spare-h1-1", "app-spare-h1-2"}
+    reading = reader.read(pods, time.time(), idle)
+    assert (reading.state, reading.in_flight) == ("partial", 16.0)
+    assert [one.split(" ")[0] for one in reading.missing] == ["app-h1-2"]
+    # In service the silent one is missed like any other.
+    reading = reader.read(pods, time.time(), {"app-spare-h1-1"})
+    assert (reading.in_flight, len(reading.missing)) == (24.0, 2)
+    inventory.show_pod(target_pod("app-h1-2", "127.0.0.4"), deleted=True)
+    whole = reader.read(await reader.ask(), time.time(), idle)
+    assert (whole.state, whole.missing) == ("fresh", ())
+    await reader.close()
 
 
 async def test_pod_that_falls_silent_with_its_readiness_is_missed(

@@ -135,6 +135,25 @@ def test_older_scaler_keeps_the_target_and_the_younger_keeps_off() -> None:
     assert "ServiceScaler old" in conflict[1]
 
 
+def test_listing_replaces_the_scalers_of_its_namespace() -> None:
+    inventory = Inventory()
+    inventory.scalers[("place", "gone")] = ScalerView("app", "2026-01-01T00:00:00Z")
+    inventory.scalers[("elsewhere", "kept")] = ScalerView("app", "2026-01-01T00:00:00Z")
+    body = {
+        "metadata": {
+            "namespace": "place",
+            "name": "there",
+            "creationTimestamp": "2026-01-02T00:00:00Z",
+        },
+        "spec": {"targetRef": {"name": "app"}},
+    }
+    inventory.replace_scalers("place", [body])
+    assert inventory.scalers == {
+        ("elsewhere", "kept"): ScalerView("app", "2026-01-01T00:00:00Z"),
+        ("place", "there"): ScalerView("app", "2026-01-02T00:00:00Z"),
+    }
+
+
 def test_target_is_judged_while_its_policy_remembers_a_rollout() -> None:
     inventory = Inventory()
     body: dict[str, Any] = {

@@ -8,7 +8,7 @@ import pytest
 
 from hailstorm_operator import roster
 from hailstorm_operator.cluster import ClusterError, NotFoundError
-from hailstorm_operator.inventory import Inventory
+from hailstorm_operator.inventory import EdgePod, Inventory
 from hailstorm_operator.roster import Roster
 
 
@@ -30,6 +30,9 @@ class Loop:
 
     async def resync(self) -> None:
         pass
+
+    def show_slice(self, service: str, endpoints: list[EdgePod]) -> None:
+        self.slices = [*getattr(self, "slices", []), (service, [one.name for one in endpoints])]
 
 
 def body(generation: int, uid: str = "uid-1") -> dict[str, Any]:
@@ -53,6 +56,9 @@ async def made(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Roster]:
     class Gone:
         async def get_scaler(self, *_: str) -> None:
             raise NotFoundError("gone", 404)
+
+        async def list_autoscalers(self, *_: str) -> list[Any]:
+            raise ClusterError("horizontalpodautoscalers is forbidden", 403)
 
     cluster: Any = Gone()
     session: Any = None
@@ -97,6 +103,19 @@ async def test_object_that_is_gone_ends_its_loop(made: Roster) -> None:
     assert (Loop.running, made._loops) == (0, {})
 
 
+async def test_slices_are_shown_to_the_scalers_of_their_namespace(made: Roster) -> None:
+    await made.show_scaler(body(1))
+    metadata: dict[str, Any] = {"namespace": "place", "name": "one"}
+    slice_: dict[str, Any] = {"metadata": metadata, "endpoints": [{"addresses": ["10.0.0.1"]}]}
+    made.show_slice(slice_)
+    metadata["labels"] = {"kubernetes.io/service-name": "app"}
+    made.show_slice(slice_)
+    metadata["namespace"] = "elsewhere"
+    made.show_slice(slice_)
+    loop: Any = made._loops[("place", "app")][0]
+    assert loop.slices == [("app", ["10.0.0.1"])]
+
+
 async def test_scaler_that_cannot_be_resynced_does_not_keep_the_others_from_it(
     made: Roster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +128,12 @@ async def test_scaler_that_cannot_be_resynced_does_not_keep_the_others_from_it(
                 raise ClusterError("endpointslices is forbidden", 403)
 
     class Kept:
+        async def list_autoscalers(self, _: str) -> list[Any]:
+            return []
+
+        async def list_scalers(self, _: str) -> list[Any]:
+            return [named("first"), named("second")]
+
         async def get_scaler(self, _: str, name: str) -> dict[str, Any]:
             return named(name)
 

@@ -3,7 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hailstorm_operator.scale_events import KEPT, MOST_PODS, OPEN_SECONDS, ScaleEvents
+from hailstorm_operator.scale_events import (
+    KEPT,
+    KEPT_OF_SPARES_ALONE,
+    MOST_PODS,
+    OPEN_SECONDS,
+    ScaleEvents,
+)
+from hailstorm_operator.spares import Entry
+from hailstorm_operator.timestamps import with_milliseconds
 
 START = datetime(2026, 11, 26, 5, 0, 0, tzinfo=UTC)
 
@@ -61,6 +69,79 @@ def test_moments_of_the_new_pods_are_taken_from_the_watch() -> None:
     assert [one["name"] for one in event["pods"]] == ["app-1", "app-2"]
     # Of the slowest, after the decision; a stamp of the same second may lie before it.
     assert event["seconds"] == {"created": 0.2, "scheduled": 0.8, "started": 2.8, "ready": 9.5}
+
+
+def enter(events: ScaleEvents, decided: float, labelled: float, *names: str) -> None:
+    entry = Entry(
+        with_milliseconds(START + timedelta(seconds=labelled)),
+        {name: f"10.0.1.{name[-1]}" for name in names},
+    )
+    events.enter(START.timestamp() + decided, 4, entry, 0.3, 0.02)
+
+
+def in_slice(events: ScaleEvents, at: float, *addresses: str) -> None:
+    events.show_endpoints(addresses, START + timedelta(seconds=at))
+
+
+def test_spares_of_a_scale_up_are_in_service_when_the_slice_has_them_all() -> None:
+    events = begun()
+    enter(events, 0.2, 0.25, "spare-1", "spare-2")
+    in_slice(events, 0.4, "10.0.0.9", "10.0.1.1")
+    (event,) = events.describe()
+    assert event["spares"][0]["inService"] == "2026-11-26T05:00:00.400Z"
+    assert event["spares"][1] == {"name": "spare-2", "labelled": "2026-11-26T05:00:00.250Z"}
+    assert event["seconds"] == {}
+    in_slice(events, 0.7, "10.0.1.1", "10.0.1.2")
+    in_slice(events, 9.0, "10.0.1.1", "10.0.1.2")
+    (event,) = events.describe()
+    assert (event["from"], event["to"], event["seconds"]) == (2, 4, {"spareInService": 0.5})
+
+
+def test_spares_that_were_quicker_than_the_write_are_of_the_same_event() -> None:
+    events = ScaleEvents()
+    enter(events, 0.2, 0.22, "spare-1")
+    events.begin(START.timestamp() + 0.2, 4, 6, 0.3, 0.02, 0.09)
+    in_slice(events, 0.5, "10.0.1.1")
+    (event,) = events.describe()
+    assert (event["from"], event["to"], event["writeMilliseconds"]) == (4, 6, 90.0)
+    assert event["seconds"] == {"spareInService": 0.3}
+
+
+def test_step_that_spares_serve_alone_is_an_event_that_takes_no_pods() -> None:
+    events = begun(before=2, after=4)
+    enter(events, 8.2, 8.45, "spare-1")
+    see(events, 8.5, pod("app-1", 8))
+    first, alone = events.describe()
+    assert (first["spares"], len(first["pods"])) == ([], 1)
+    assert (alone["from"], alone["to"], alone["pods"]) == (4, 4, [])
+    assert [alone[f"{one}Milliseconds"] for one in ("signal", "decision", "write")] == [
+        300.0,
+        20.0,
+        250.0,
+    ]
+    in_slice(events, 8.6, "10.0.1.1")
+    assert events.describe()[1]["seconds"] == {"spareInService": 0.4}
+
+
+def test_steps_of_spares_alone_do_not_push_out_how_long_pods_took() -> None:
+    events = begun(before=2, after=3)
+    see(events, 7.5, pod("app-3", 0, ready=6))
+    for number in range(3 * KEPT):
+        enter(events, 10.0 + number, 10.1 + number, "spare-1")
+    kept = events.describe()
+    assert [one["from"] == one["to"] for one in kept] == [False] + KEPT_OF_SPARES_ALONE * [True]
+    assert events.startup_seconds() == 6.0
+
+
+def test_spare_that_is_seen_too_late_or_after_a_restart_stays_unknown() -> None:
+    events = begun()
+    enter(events, 0.2, 0.25, "spare-1")
+    again = ScaleEvents(events.describe())
+    assert again.describe() == events.describe()
+    in_slice(again, 5.0, "10.0.1.1")
+    in_slice(events, OPEN_SECONDS + 1, "10.0.1.1")
+    for one in (events, again):
+        assert "inService" not in one.describe()[0]["spares"][0]
 
 
 def test_pods_that_were_there_are_not_the_events() -> None:

@@ -1,11 +1,15 @@
 """One tick of a scaler over an API server that keeps objects and may refuse."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hailstorm_operator import api
-from hailstorm_operator.cluster import UnreachableError
+from hailstorm_operator.cluster import ClusterError, UnreachableError
+from hailstorm_operator.inventory import EdgePod
+from hailstorm_operator.ownership import Ownership
 from hailstorm_operator.scaler import ScalerLoop
 from hailstorm_operator.scaling_inputs import Memory
 from hailstorm_operator.signals import Reading
@@ -30,6 +34,16 @@ class Server(Place):
         super().__init__(replicas=8)
         self.loses_answers = False
         self.status: dict[str, Any] = {}
+        self.autoscalers: list[dict[str, Any]] = []
+        self.hides_owners = False
+
+    async def list_autoscalers(self, namespace: str) -> list[dict[str, Any]]:
+        if self.hides_owners:
+            raise ClusterError("horizontalpodautoscalers is forbidden", 403)
+        return self.autoscalers
+
+    async def list_scalers(self, namespace: str) -> list[dict[str, Any]]:
+        return []
 
     async def set_replicas(self, namespace: str, name: str, replicas: int) -> None:
         self.calls.append(f"replicas {replicas}")
@@ -58,14 +72,15 @@ class Signal:
     async def ask(self) -> list[Any]:
         return []
 
-    def read(self, pods: list[Any], now: float) -> Reading:
+    def read(self, pods: list[Any], now: float, idle: Collection[str] = ()) -> Reading:
         return Reading(self._in_flight, "fresh", {"edge-0": self._in_flight}, ())
 
 
 def loop_of(server: Any, in_flight: float, **more: Any) -> ScalerLoop:
     """A loop that has seen a calm demand for long."""
     spec = parse_scaler_spec({**SPEC, **more})
-    loop = ScalerLoop(SCALER, spec, server, server.inventory, NO_SESSION, 0.5)
+    owners = Ownership(server, server.inventory)
+    loop = ScalerLoop(SCALER, spec, server, server.inventory, owners, NO_SESSION, 0.5)
     signal: Any = Signal(in_flight)
     loop._signal = signal
     loop._memory = Memory(panicking=False, last_crossing=0.0, last_change=0.0, replicas=8)
@@ -85,6 +100,80 @@ async def test_step_down_whose_answer_was_lost_is_not_followed_by_another_at_onc
     server.loses_answers = False
     await loop._tick()
     assert len(written(server)) == 1, "it was applied, and the next one waits for its window"
+
+
+def reason_of(server: Server, condition: str) -> str:
+    found: list[str] = [
+        one["reason"] for one in server.status["conditions"] if one["type"] == condition
+    ]
+    return found[0]
+
+
+async def stepped(server: Server) -> ScalerLoop:
+    """A loop at its maxReplicas that has just taken both of its spares into service."""
+    loop = loop_of(server, 100.0, maxReplicas=8, spares={"count": 2})
+    for _ in range(3):
+        await loop._tick()
+        looking = loop._spares._looking
+        assert looking is not None
+        await looking
+        server.settle()
+    return loop
+
+
+SPARES = [EdgePod(f"app-spare-{number}", f"10.0.1.{number}", ready=True) for number in (0, 1)]
+
+
+async def test_step_that_spares_serve_alone_is_taken_apart() -> None:
+    server = Server()
+    loop = await stepped(server)
+    assert written(server) == []
+    (event,) = loop._events.describe()
+    assert (event["from"], event["to"]) == (8, 8)
+    assert [one["name"] for one in event["spares"]] == ["app-spare-0", "app-spare-1"]
+    loop.show_slice("other", SPARES)
+    loop.show_slice("app", [SPARES[0], replace(SPARES[1], ready=False)])
+    assert ["inService" in one for one in loop._events.describe()[0]["spares"]] == [True, False]
+    loop.show_slice("app", SPARES)
+    await loop._tick()
+    assert server.status["scaleEvents"][0]["seconds"]["spareInService"] >= 0.0
+
+
+async def test_slice_that_came_before_the_answer_to_the_label_counts() -> None:
+    server = Server()
+    server.inventory.slices[("place", "app")] = {"one": SPARES}
+    (event,) = (await stepped(server))._events.describe()
+    assert "spareInService" in event["seconds"]
+
+
+async def test_bounds_are_not_written_against_an_owner_whom_no_watch_has_told_of() -> None:
+    server = Server()
+    server.autoscalers = [
+        {
+            "metadata": {"namespace": "place", "name": "hpa"},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "app"}},
+        }
+    ]
+    await loop_of(server, 0.0, minReplicas=9)._tick()
+    assert written(server) == []
+    assert reason_of(server, api.CONDITION_ACTIVE) == api.REASON_HPA_CONFLICT
+
+
+async def test_nothing_is_written_before_the_owners_are_known_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server()
+    server.hides_owners = True
+    loop = loop_of(server, 0.0, minReplicas=9)
+    await loop._tick()
+    assert written(server) == []
+    assert server.status["latest"]["clamp"] == api.CLAMP_OWNERS
+    assert reason_of(server, api.CONDITION_ACTIVE) == api.REASON_OWNERS_UNKNOWN
+    server.hides_owners = False
+    monkeypatch.setattr(loop._owners, "_refusals", {})
+    await loop._tick()
+    assert written(server) == ["replicas 9"]
+    assert reason_of(server, api.CONDITION_CONFLICT) == api.REASON_SOLE_OWNER
 
 
 async def test_spares_of_a_target_that_was_deleted_leave_the_service_and_go() -> None:

@@ -107,6 +107,29 @@ def test_explanation_of_a_target_at_zero_says_how_to_hand_it_back() -> None:
     assert "Scale the target to 1 or more" in text
 
 
+def test_explanation_ends_with_the_last_step_taken_apart() -> None:
+    stepped = scaler()
+    event = {
+        "at": "2026-11-26T05:00:00.200Z",
+        "from": 4,
+        "to": 4,
+        "signalMilliseconds": 300.0,
+        "decisionMilliseconds": 20.0,
+        "writeMilliseconds": 12.0,
+        "seconds": {"spareInService": 0.4},
+    }
+    stepped["status"]["scaleEvents"] = [event]
+    text = "\n".join(scaler_console.explain_scaler(stepped))
+    assert (
+        "The last step (spares beside 4, 2026-11-26T05:00:00.200Z): the signal was 300 ms old, "
+        "the decision took 20 ms and its write 12 ms; its spares were in the Service after 0.4 s."
+    ) in text
+    event |= {"to": 6, "seconds": {"created": 0.3, "ready": 9.5}}
+    text = "\n".join(scaler_console.explain_scaler(stepped))
+    assert "The last step (4 → 6, " in text
+    assert "; its pods were created after 0.3 s, ready after 9.5 s." in text
+
+
 def test_object_without_a_decision_says_so() -> None:
     fresh: dict[str, Any] = {"metadata": {"name": "dispatch"}}
     assert scaler_console.explain_scaler(fresh) == ["dispatch has not decided anything yet."]

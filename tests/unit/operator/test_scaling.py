@@ -303,6 +303,41 @@ def test_conflict_holds_even_out_of_bounds() -> None:
     assert (decision.action, decision.clamp) == ("hold", api.CLAMP_CONFLICT)
 
 
+def in_conflict(times: int, memory: Memory, fast: float = 500.0) -> Memory:
+    """An autoscaler, known as the owner, sets another count each time."""
+    for number in range(times):
+        decision = decide(
+            fast,
+            replicas=4 + number % 2,
+            memory=memory,
+            now=1000.0 + 10 * number,
+            conflict="HorizontalPodAutoscalerOwnsReplicas",
+            set_by="kube-controller-manager",
+        )
+        assert (decision.clamp, decision.scaled_by_other) == (api.CLAMP_CONFLICT, False)
+        memory = decision.memory
+    return memory
+
+
+def test_writes_of_a_known_owner_are_no_contest_once_it_is_gone() -> None:
+    memory = in_conflict(6, replace(CALM, replicas=9))
+    decision = decide(500.0, replicas=5, memory=memory, now=1051.0)
+    assert (decision.action, decision.clamp) == ("up", api.CLAMP_CREATION)
+
+
+def test_contest_from_before_a_conflict_is_over_with_it() -> None:
+    contested = overrule(3).memory
+    assert in_conflict(1, contested).overruled == 0
+
+
+def test_count_that_a_known_owner_set_stands_for_a_window_when_it_is_gone() -> None:
+    memory = in_conflict(2, replace(CALM, replicas=9), fast=1.0)
+    assert memory.last_change == 1010.0
+    kept = decide(1.0, replicas=5, memory=memory, now=1039.0)
+    assert (kept.action, kept.clamp) == ("hold", api.CLAMP_WINDOW)
+    assert decide(1.0, replicas=5, memory=memory, now=1040.0).action == "down"
+
+
 def test_zero_by_hand_switches_scaling_off() -> None:
     decision = decide(500.0, replicas=0)
     assert (decision.desired, decision.clamp) == (0, api.CLAMP_ZERO)

@@ -36,6 +36,13 @@ def test_envoy_that_leaves_counts_while_it_answers() -> None:
     assert reading.in_flight == 8
 
 
+def test_those_that_may_be_silent_do_not_thin_the_estimate_for_the_silent() -> None:
+    sources = [*SOURCES, Source("spare-0", optional=True), Source("spare-1", optional=True)]
+    samples = {"a": Sample(8, 10.0), "spare-0": Sample(0, 10.0), "spare-1": Sample(1, 10.0)}
+    reading = combine(sources, samples, 10.5)
+    assert (reading.in_flight, reading.state, reading.missing) == (17, "partial", ("b",))
+
+
 @pytest.mark.parametrize("sources", [SOURCES, []])
 def test_no_answer_is_stale_and_not_zero(sources: list[Source]) -> None:
     reading = combine(sources, {}, 10.0)

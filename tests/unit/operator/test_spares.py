@@ -108,6 +108,46 @@ def test_serving_spare_of_an_earlier_template_comes_out_to_be_rolled() -> None:
     assert [one.name for one in decision.among] == ["earlier"]
 
 
+def test_spares_of_an_earlier_template_that_the_demand_needs_leave_one_in_a_window() -> None:
+    spares = pool(idle=0, serving=3, in_step=False)
+    needed = inputs(wanted=6, desired=4, spares=spares)
+    first = decide_spares(needed)
+    assert (first.leave, first.why) == (1, "earlier template")
+    gone = replace(needed, spares=spares[1:], memory=first.memory)
+    assert decide_spares(replace(gone, now=NOW + STABLE - 0.1)).leave == 0
+    assert decide_spares(replace(gone, now=NOW + STABLE)).leave == 1
+
+
+def test_spares_of_an_earlier_template_that_nobody_needs_leave_at_once() -> None:
+    spares = pool(idle=0, serving=3, in_step=False)
+    assert decide_spares(inputs(wanted=3, spares=spares)).leave == 3
+    assert decide_spares(inputs(wanted=4, desired=4, spares=spares)).leave == 2
+    sick = pool(idle=0, serving=3, in_step=False, ready=False)
+    assert decide_spares(inputs(wanted=9, desired=9, spares=sick)).leave == 3
+
+
+@pytest.mark.parametrize("silent", [{"wanted": None}, {"is_signal_whole": False}])
+def test_spares_of_an_earlier_template_stay_without_a_whole_signal(silent: dict[str, Any]) -> None:
+    assert decide_spares(inputs(spares=pool(idle=0, serving=2, in_step=False), **silent)).leave == 0
+
+
+def test_spare_of_the_present_template_takes_the_place_of_an_earlier_one() -> None:
+    earlier = Spare("earlier", True, True, False)
+    short = inputs(wanted=5, desired=5, spares=(*pool(idle=1), earlier))
+    assert decide_spares(short).enter == ("idle-0",)
+    entered = replace(short, spares=(*pool(idle=0, serving=2), earlier))
+    assert decide_spares(entered).among == (earlier,)
+
+
+def test_way_out_of_earlier_templates_is_remembered_while_others_go_in_and_out() -> None:
+    memory = SpareMemory(0, NOW, retired_at=NOW - 1)
+    assert decide_spares(inputs(wanted=4, memory=memory)).memory.retired_at == NOW - 1
+    assert decide_spares(inputs(wanted=9, spares=(), memory=memory)).memory.retired_at == NOW - 1
+    covered = inputs(spares=pool(1, 1), memory=replace(memory, surplus=1, since=NOW - STABLE))
+    decision = decide_spares(covered)
+    assert (decision.leave, decision.memory.retired_at) == (1, NOW - 1)
+
+
 @pytest.mark.parametrize("state", [{"is_rolling": True}, {"is_panicking": True}])
 def test_serving_spare_of_an_earlier_template_stays_while_the_target_needs_it(
     state: dict[str, Any],

@@ -7,7 +7,7 @@ import pytest
 from eventually import eventually
 from hailstorm_operator import api, warm_spares
 from hailstorm_operator.selectors import matches
-from hailstorm_operator.spares import SETTLE_SECONDS, Round
+from hailstorm_operator.spares import SETTLE_SECONDS, Entry, Round
 from hailstorm_operator.specs import parse_scaler_spec
 from hailstorm_operator.warm_spares import WarmSpares
 from unit.operator.objects import deployment
@@ -23,6 +23,8 @@ class Desk:
         self.place: Any = Place()
         self.loads: dict[str, float] = {}
         self.events: list[tuple[str, str]] = []
+        # Who entered, and how many Events there were by then.
+        self.entries: list[tuple[dict[str, str], int]] = []
         self.now = NOW
         self.count = count
         self.spares = self.again()
@@ -48,6 +50,9 @@ class Desk:
 
         return WarmSpares(scaler, spec, self.place, self.place.inventory, tell, post)
 
+    def enter(self, entry: Entry) -> None:
+        self.entries.append((dict(entry.addresses), len(self.events)))
+
     async def turn(self, wanted: int | None = 3, seconds: float = 0.5, **more: Any) -> None:
         self.now += seconds
         view = self.place.inventory.deployments[("place", "app")]
@@ -61,7 +66,7 @@ class Desk:
             is_conflicted=False,
             is_judged=more.pop("is_judged", False),
         )
-        await self.spares.turn(round_)
+        await self.spares.turn(round_, self.enter)
         looking = self.spares._looking
         if looking is not None:
             await looking
@@ -102,6 +107,17 @@ async def test_spares_come_and_wait(desk: Desk) -> None:
     assert desk.serving() == []
 
 
+async def test_who_waits_is_known_once_the_service_is(desk: Desk) -> None:
+    desk.place.refuses = {"services"}
+    await desk.turn()
+    assert desk.spares.idle == frozenset()
+    desk = Desk()
+    await desk.open()
+    assert desk.spares.idle == {"app-spare-0", "app-spare-1"}
+    await desk.turn(wanted=4, desired=4)
+    assert desk.spares.idle == {"app-spare-1"}
+
+
 async def test_step_up_labels_in_and_new_pods_label_out_least_busy_first(desk: Desk) -> None:
     await desk.open()
     await desk.turn(wanted=5, desired=5)
@@ -120,6 +136,17 @@ async def test_step_up_labels_in_and_new_pods_label_out_least_busy_first(desk: D
         ("app-spare-1", "service", None),
         ("app-spare-1", "pool", 2.0),
     ]
+
+
+async def test_who_went_in_is_told_before_the_event_is_posted_and_who_came_out_is_not(
+    desk: Desk,
+) -> None:
+    await desk.open()
+    await desk.turn(wanted=4, desired=4)
+    await desk.turn(wanted=3)
+    await desk.turn(wanted=3, seconds=SETTLE_SECONDS)
+    assert desk.serving() == []
+    assert desk.entries == [({"app-spare-0": "10.0.1.0"}, 0)]
 
 
 async def test_spare_keeps_the_label_that_its_own_replica_set_selects_by(desk: Desk) -> None:
