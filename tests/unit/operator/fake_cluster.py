@@ -72,6 +72,7 @@ class World:
         self.kill_after: int | None = None
         self.unreachable_until = 0.0
         self.served: dict[int, list[tuple[str, Tally]]] = {}
+        self.questions: list[tuple[int, int]] = []
         self._addresses = itertools.count(1)
         # Failures a second on a pod of this template, latency of one.
         self.behaviour: Callable[[str, int], Tally] = lambda digest, at: Tally(30, 0)
@@ -363,6 +364,7 @@ class World:
     # What the recorder offers.
 
     async def read(self, cluster: str, first: int, last: int, canary: Collection[str]) -> Window:
+        self.questions.append((first, last))
         reason = self.no_data(self.now)
         if reason:
             return Window(no_data=reason)

@@ -199,6 +199,48 @@ async def test_template_that_was_taken_back_is_judged_again_when_it_returns() ->
     assert world.digest == old
 
 
+async def test_new_pod_does_not_make_the_gate_ask_for_everything_again() -> None:
+    story = Story(
+        canary={"holdSeconds": {"min": 60, "max": 80}, "minCalls": 50, "holdBy": "paused"}
+    )
+    world, _ = story.world, await story.settled()
+    new = world.roll("two")
+    await story.run(60)
+    assert (story.stage, len(world.pods_of(new))) == ("Holding", 1)
+    while story.stage == "Holding":
+        await story.run(0.5)
+    world.questions.clear()
+    await story.run(20)
+    assert (story.stage, world.versions()) == ("Watching", {new})
+    assert max(last - first for first, last in world.questions) <= 15
+
+
+async def test_calls_of_a_pod_count_for_it_also_from_before_its_address_was_known() -> None:
+    story = Story(postPromotionWatchSeconds=30)
+    world, _ = story.world, await story.settled()
+    every = world.list_pods
+
+    async def late(namespace: str, selector: Any) -> list[dict[str, Any]]:
+        pods: list[dict[str, Any]] = await every(namespace, selector)
+        for pod in pods:
+            # Longer than what is asked for again anyway.
+            if world.now - pod["made"] < 12:
+                del pod["status"]["podIP"]
+        return pods
+
+    world.list_pods = late  # type: ignore[method-assign]
+    new = world.roll("two")
+    await story.run(90)
+    assert (story.stage, world.versions()) == ("Idle", {new})
+    ours = {pod["status"]["podIP"] for pod in world.pods_of(new)}
+    told = {at: one.canary.calls for at, one in story.gate._seconds.items()}
+    assert len(ours) == 4
+    assert told == {
+        at: sum(tally.calls for address, tally in world.served.get(at, ()) if address in ours)
+        for at in told
+    }
+
+
 @pytest.mark.parametrize("hold_by", HOLDS)
 async def test_newer_template_supersedes_and_is_judged_itself(hold_by: str) -> None:
     story = Story(hold_by)
