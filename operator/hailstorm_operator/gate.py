@@ -378,7 +378,7 @@ class Gate:
             return decision
         block = (record.get("status") or {}).get("policy") or {}
         stage = "watch" if rollout.stage == "Watching" else "canary"
-        decided = next((one for one in block.get("decisions") or [] if one["stage"] == stage), None)
+        decided = policy_status.find_decision(block, stage, rollout.started_at)
         if decided is not None:
             return policy_status.decision_of(decided)
         entry = policy_status.decision_entry(
@@ -406,8 +406,7 @@ class Gate:
         """
         uid = reading.deployment["metadata"]["uid"]
         found = await self._cluster.list_records(self.namespace, {api.TARGET_UID_LABEL: uid})
-        own = [one for one in found if one["spec"]["templateHash"] == rollout.digest]
-        newest = records.newest_record(own, uid)
+        newest = records.record_of(found, uid, rollout.digest, rollout.revision)
         if newest is None and now - rollout.started_at < RECORD_PATIENCE_SECONDS:
             raise ConflictError(f"{self.spec.target} has no record of this attempt yet")
         return newest

@@ -21,7 +21,7 @@ from hailstorm_operator.policy_specs import (
     Then,
     parse_policy_spec,
 )
-from hailstorm_operator.policy_status import IDLE
+from hailstorm_operator.policy_status import IDLE, MAX_DECISIONS
 from hailstorm_operator.recorder import settings as recorder_settings
 from hailstorm_operator.rollouts import Action
 from hailstorm_operator.scaler_rules import rules_of
@@ -369,6 +369,11 @@ def test_crd_declares_all_of_a_pods_timeline() -> None:
     body["status"]["podIP"] = OLD
     schema = {"properties": properties(api.RECORD_PLURAL, "status")}
     assert undeclared(schema, {"pods": [observe_pod(None, body, None)]}, "status") == []
+
+
+def test_crd_takes_as_many_decisions_of_a_record_as_are_written() -> None:
+    policy = properties(api.RECORD_PLURAL, "status")["policy"]["properties"]
+    assert policy["decisions"]["maxItems"] == MAX_DECISIONS
 
 
 def test_crd_has_room_for_the_history() -> None:
