@@ -354,9 +354,14 @@ def test_crd_declares_all_that_is_said_of_traffic() -> None:
     described = traffic.describe()
     assert described["failures"]["byPod"]
     assert described["traffic"]["gaps"]
+    seen = Traffic()
+    seen.see(13)
+    known = seen.describe()
+    assert "usersFailed" in known["traffic"]
     status = properties(api.RECORD_PLURAL, "status")
     schema = {"properties": status}
     assert undeclared(schema, described, "status") == []
+    assert undeclared(schema, known, "status") == []
     states = {value for name, value in vars(api).items() if name.startswith("TRAFFIC_")}
     assert set(status["traffic"]["properties"]["state"]["enum"]) == states - {
         api.TRAFFIC_LABEL,
