@@ -83,6 +83,13 @@ class Archive:
             )
         return found
 
+    async def of_target(self, record: Json) -> list[Record]:
+        """Every record of the same Deployment object."""
+        uid = record["spec"]["targetRef"]["uid"]
+        return await self._cluster.list_records(
+            record["metadata"]["namespace"], {api.TARGET_UID_LABEL: uid}
+        )
+
     async def mark_settled(self, record: Json) -> None:
         """The record's traffic is written."""
         metadata = record["metadata"]
@@ -116,7 +123,12 @@ class Archive:
         *,
         late: bool = False,
     ) -> None:
-        """Close a record because a newer template took over. A closed one stays as it is."""
+        """
+        Close a record because a newer template took over.
+
+        One that a policy took back has its outcome; it learns what became of its pods so
+        far, since no later record is about those that are gone by now.
+        """
         try:
             await self._supersede(record, successor, at, pods, late=late)
         except ConflictError:
@@ -130,7 +142,9 @@ class Archive:
     ) -> None:
         before = status_of(record)
         lines = {line["name"]: line for line in before.get("pods", [])}
-        lines |= {line["name"]: line for line in pods}
+        lines |= {
+            line["name"]: records.keep_served(lines.get(line["name"], {}), line) for line in pods
+        }
         status = {"startedAt": at, **before, "pods": list(lines.values())[-records.MAX_PODS :]}
         if records.is_rolled_back(status):
             closed = records.close_rolled_back(status)

@@ -263,6 +263,8 @@ def _traffic(status: Json, width: int) -> Iterator[str]:
         rows.append([name[:3], *(_bound(one.get(name)) for _, one in windows)])
     rows.append(["complete", *("yes" if one.get("complete") else "NO" for _, one in windows)])
     yield from _table(rows)
+    if "usersFailed" in traffic:
+        yield f"  calls of users that failed on the new pods: {traffic['usersFailed']}"
 
 
 def _bound(milliseconds: float | None) -> str:

@@ -89,6 +89,7 @@ class Gate:
         self._memory: Memory | None = None
         self._seconds: dict[int, Second] = {}
         self._told_of: str = ""
+        self._told_with: set[str] = set()
         self._written_at = 0.0
         self._wake = asyncio.Event()
 
@@ -268,9 +269,7 @@ class Gate:
         known, troubles = dict(rollout.trouble_since), {}
         for pod in pods:
             status = pod.get("status") or {}
-            addresses |= dict.fromkeys(one["ip"] for one in status.get("podIPs") or [])
-            if status.get("podIP"):
-                addresses[status["podIP"]] = None
+            addresses |= dict.fromkeys(_addresses(pod))
             for condition in status.get("conditions") or []:
                 if condition["type"] == "Ready" and condition["status"] == "True":
                     ready.append(parse_time(condition["lastTransitionTime"]).timestamp())
@@ -297,7 +296,7 @@ class Gate:
         no_data = ""
         if self.spec.cluster and rollout.canary_since is not None:
             start = rollout.canary_since
-            no_data = await self._fetch(rollout, start, now)
+            no_data = await self._fetch(reading, rollout, start, now)
             settled = now - SETTLED_SECONDS
             seconds = known_seconds(self._seconds, start, now, settled)[-MAX_SECONDS:]
             before = known_seconds(self._seconds, start - BEFORE_SECONDS, start - 1, start)
@@ -319,12 +318,17 @@ class Gate:
             no_data=no_data,
         )
 
-    async def _fetch(self, rollout: Rollout, start: float, now: float) -> str:
+    async def _fetch(self, reading: Reading, rollout: Rollout, start: float, now: float) -> str:
         """Bring the seconds up to now; what is known already is not asked for again."""
-        mark = f"{rollout.digest}/{rollout.started_at}/{len(rollout.addresses)}"
+        mark = f"{rollout.digest}/{rollout.started_at}"
         if mark != self._told_of:
-            # Another rollout, or a new pod whose seconds have counted for the others.
-            self._seconds, self._told_of = {}, mark
+            self._seconds, self._told_of, self._told_with = {}, mark, set()
+        added = set(rollout.addresses) - self._told_with
+        if added:
+            # Their calls have counted for the others, and the first came after they were made.
+            since = _made(reading.pods, added, start) - OVERLAP_SECONDS
+            self._seconds = {at: one for at, one in self._seconds.items() if at < since}
+            self._told_with |= added
         first = int(start) - BEFORE_SECONDS
         if self._seconds:
             first = max(first, max(self._seconds) - OVERLAP_SECONDS)
@@ -393,7 +397,7 @@ class Gate:
             return decision
         block = (record.get("status") or {}).get("policy") or {}
         stage = "watch" if rollout.stage == "Watching" else "canary"
-        decided = next((one for one in block.get("decisions") or [] if one["stage"] == stage), None)
+        decided = policy_status.find_decision(block, stage, rollout.started_at)
         if decided is not None:
             return policy_status.decision_of(decided)
         entry = policy_status.decision_entry(
@@ -421,8 +425,7 @@ class Gate:
         """
         uid = reading.deployment["metadata"]["uid"]
         found = await self._cluster.list_records(self.namespace, {api.TARGET_UID_LABEL: uid})
-        own = [one for one in found if one["spec"]["templateHash"] == rollout.digest]
-        newest = records.newest_record(own, uid)
+        newest = records.record_of(found, uid, rollout.digest, rollout.revision)
         if newest is None and now - rollout.started_at < RECORD_PATIENCE_SECONDS:
             raise ConflictError(f"{self.spec.target} has no record of this attempt yet")
         return newest
@@ -500,6 +503,22 @@ class Gate:
 
 def _hash(pod: Json) -> str:
     return str((pod["metadata"].get("labels") or {}).get(api.POD_TEMPLATE_HASH_LABEL, ""))
+
+
+def _addresses(pod: Json) -> list[str]:
+    status = pod.get("status") or {}
+    found = [one["ip"] for one in status.get("podIPs") or []]
+    return [*found, status["podIP"]] if status.get("podIP") else found
+
+
+def _made(pods: Sequence[Json], addresses: set[str], start: float) -> float:
+    """When the first of the pods with these addresses was made; `start` when none is there."""
+    made = [
+        parse_time(pod["metadata"]["creationTimestamp"]).timestamp()
+        for pod in pods
+        if addresses.intersection(_addresses(pod))
+    ]
+    return min(made, default=start)
 
 
 def _trouble(pod: Json) -> tuple[str, str] | None:

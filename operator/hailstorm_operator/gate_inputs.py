@@ -8,7 +8,7 @@ keeps the whole case.
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from hailstorm_operator.observations import (
     Second,
@@ -18,6 +18,14 @@ from hailstorm_operator.observations import (
 )
 
 Stage = Literal["canary", "watch"]
+
+# Kept with each decision's inputs. Raised when the same inputs may give another decision;
+# what was decided by earlier rules is replayed by those.
+# 1: the hold compared the new pods with the others alone, and promoted also where those
+#    had no calls. Kept decisions without a number are of these.
+# 2: seconds in which only new pods had calls are compared with the past, and a promotion
+#    needs a comparison that could have decided.
+DECIDER_VERSION: Final = 2
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Inputs:
     `canary_since` is when the first pod of the new template became ready, None
     before; `promoted_at` and `arrived_at` are when it was promoted and when every
     replica ran it. `before` are seconds from before the canary, of the old template
-    alone.
+    alone. `decider` is the version of the rules to decide by.
     """
 
     now: float
@@ -69,6 +77,7 @@ class Inputs:
     before: tuple[Second, ...] = ()
     edges: tuple[float, ...] = ()
     no_data: str = ""
+    decider: int = DECIDER_VERSION
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values, complete for `replay`. No null: the API server drops those."""
@@ -84,7 +93,14 @@ class Inputs:
 
 
 def inputs_from_json(recorded: Mapping[str, Any]) -> Inputs:
-    """The inputs that `as_json` has written."""
+    """
+    The inputs that `as_json` has written.
+
+    Raises KeyError, TypeError or ValueError for others, those of later rules included.
+    """
+    decider = int(recorded.get("decider", 1))
+    if not 1 <= decider <= DECIDER_VERSION:
+        raise ValueError(f"decided by rules {decider}, these are {DECIDER_VERSION}")
     rules = dict(recorded["rules"])
     latency = rules.pop("latency", None)
     return Inputs(
@@ -101,6 +117,7 @@ def inputs_from_json(recorded: Mapping[str, Any]) -> Inputs:
         before=seconds_from_json(recorded["before"]),
         edges=tuple(recorded["edges"]),
         no_data=recorded["no_data"],
+        decider=decider,
     )
 
 

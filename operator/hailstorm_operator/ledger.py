@@ -199,7 +199,8 @@ class Ledger:
         target.record = await self._archive.write(created, status)
         target.pod_template_hash = attempt.current.pod_template_hash if attempt.current else None
         if before is not None:
-            if not records.is_closed(status_of(before)):
+            ended = status_of(before)
+            if not records.is_closed(ended) or records.is_rolled_back(ended):
                 await self._archive.supersede(
                     before, name, status["startedAt"], list(target.pods.values())
                 )

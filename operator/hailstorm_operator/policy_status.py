@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from hailstorm_operator import api, holds
 from hailstorm_operator.conditions import Condition, merge_conditions
@@ -19,11 +19,15 @@ from hailstorm_operator.gate_memory import Memory, memory_from_json
 from hailstorm_operator.policy_specs import HOLD_MIN_READY, PolicySpec
 from hailstorm_operator.rollouts import Decision
 from hailstorm_operator.timestamps import parse_time, whole_seconds
+from hailstorm_operator.triggers import SAME_WRITE
 
 Json = Mapping[str, Any]
 Status = dict[str, Any]
 
 IDLE: str = "Idle"
+# Two for a policy; more are of policies before it. The CRD takes no more, since each has
+# all its seconds.
+MAX_DECISIONS: Final = 4
 
 
 def memory_of(status: Json) -> Memory:
@@ -146,6 +150,20 @@ def evidence_hash(entry: Json) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
+def find_decision(block: Json, stage: str, since: float) -> Json | None:
+    """
+    The decision of a stage that a rollout which began at `since` (epoch seconds) has to follow.
+
+    An operator that died may have written it. One from before is about an attempt that
+    another policy, or this one before it was made anew, has judged.
+    """
+    earliest = since - SAME_WRITE.total_seconds()
+    for one in block.get("decisions") or []:
+        if one["stage"] == stage and parse_time(one["at"]).timestamp() >= earliest:
+            return dict(one)
+    return None
+
+
 def decision_of(entry: Json) -> Decision:
     """The decision that a record keeps."""
     return Decision(
@@ -169,7 +187,7 @@ def record_block(policy: str, *, enforced: bool, before: Json, entry: Json) -> S
         "decidedAt": entry["at"],
         "evidence": entry["evidence"],
         "figures": entry["figures"],
-        "decisions": [*(before.get("decisions") or []), dict(entry)],
+        "decisions": [*(before.get("decisions") or []), dict(entry)][-MAX_DECISIONS:],
     }
 
 

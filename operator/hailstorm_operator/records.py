@@ -140,7 +140,7 @@ def advance_record(
         return after
     served = {line["name"]: line for line in status.get("pods", [])}
     lines = sorted(
-        (_keep_served(line, served.get(line["name"], {})) for line in pods),
+        (keep_served(served.get(line["name"], {}), line) for line in pods),
         key=lambda line: (parse_time(line["created"]), line["name"]),
     )
     if pod_template_hash:
@@ -237,7 +237,22 @@ def is_available(deployment: Json) -> bool:
 def newest_record(records: Iterable[Json], target_uid: str) -> Json | None:
     """The record of the last attempt of one Deployment object."""
     own = [one for one in records if one["spec"]["targetRef"]["uid"] == target_uid]
-    return max(own, key=_order, default=None)
+    return max(own, key=order_of, default=None)
+
+
+def record_of(records: Iterable[Json], target_uid: str, digest: str, revision: int) -> Json | None:
+    """
+    The record of the attempt that made this template this revision.
+
+    One of a lower revision is about an earlier attempt: the template came before, and its
+    verdict then is none on what it is now.
+    """
+    own = [
+        one
+        for one in records
+        if one["spec"]["templateHash"] == digest and _revision(one) >= revision
+    ]
+    return newest_record(own, target_uid)
 
 
 def expired_records(records: Iterable[Json], limit: int) -> list[Json]:
@@ -248,7 +263,7 @@ def expired_records(records: Iterable[Json], limit: int) -> list[Json]:
     """
     newest_first = sorted(
         records,
-        key=lambda one: (one["metadata"].get("creationTimestamp", ""), *_order(one)),
+        key=lambda one: (one["metadata"].get("creationTimestamp", ""), *order_of(one)),
         reverse=True,
     )
     return [
@@ -272,9 +287,20 @@ def is_same_attempt(record: Json, deployment: Json, digest: str) -> bool:
     return confirmed is None or confirmed == _observed_revision(deployment, confirmed)
 
 
-def _order(record: Json) -> tuple[int, int]:
+def order_of(record: Json) -> tuple[int, int]:
+    """Attempts of one Deployment object, in the order in which they were made."""
     # Not by creation: records of missed attempts are written after their successor.
     return int(record["spec"]["generation"]), int(record["spec"]["revision"])
+
+
+def keep_served(before: Timeline, line: Timeline) -> Timeline:
+    """A timeline as the watch has it, with what the recorder had to tell."""
+    return {**{name: before[name] for name in ("firstCall", "drained") if name in before}, **line}
+
+
+def _revision(record: Json) -> int:
+    """What the controller has confirmed, before that what was expected."""
+    return int((record.get("status") or {}).get("revision", record["spec"]["revision"]))
 
 
 def _phase(name: str, at: str, *, late: bool) -> dict[str, Any]:
@@ -337,11 +363,6 @@ def _note_pauses(status: Status, deployment: Json, now: datetime, *, live: bool)
     if was_paused != is_paused:
         name = api.PHASE_PAUSED if is_paused else api.PHASE_RESUMED
         status["phases"].append(_phase(name, _moment(now, live=live), late=not live))
-
-
-def _keep_served(line: Timeline, before: Timeline) -> Timeline:
-    """A timeline as the watch has it, with what the recorder had to tell."""
-    return {**{name: before[name] for name in ("firstCall", "drained") if name in before}, **line}
 
 
 def _is_leaving(line: Timeline, pod_template_hash: str | None) -> bool:

@@ -7,16 +7,17 @@ Three questions, in the order in which they hurt:
    passed. No traffic is needed, and nobody is hurt: the old pods all serve.
 2. *Does it fail more?* Of all failures of a second, the canary should have its
    share of the calls. The Bayes factor of `bayes` says when it has too many.
-   What this cannot see: a defect that both versions have; a release whose every
-   pod is new already (nothing is left to compare with); one that fails as a whole
-   system without a pod that failed a call.
+   Where only new pods have calls, they are compared with what the old template
+   showed before. What this cannot see: a defect that both versions have; one that
+   fails as a whole system without a pod that failed a call.
 3. *Is it slower?* Second by second: is the median of the canary above what the
    others' median allows? A good release is above in fewer than half of the
    seconds. Whole seconds are counted and not calls, because the calls of one
    second share its hiccup and are no independent witnesses.
 
-Abort when the evidence says so; promote when enough was seen without a gap and
-nothing leans the other way; else look on. When the hold is over and neither is
+Abort when the evidence says so; promote when enough was seen without a gap, a release
+that fails every call would have been told from the others by now, and nothing leans
+the other way; else look on. When the hold is over and neither is
 so, the verdict is insufficient_evidence, and the policy says what then.
 **No data never promotes by itself.**
 """
@@ -60,6 +61,9 @@ PAST_Z: Final = 2.576
 # Without a failure in the past its bound nears zero, and a single failure would
 # decide; a rate below one in a thousand is not undone by looking back.
 PAST_FLOOR: Final = 0.001
+# A rate that was low enough makes one failure decide. By this weight it takes two seconds:
+# BF is 2/3 / sqrt(limit) after one, 21 at the floor, and 1/2 / limit after two.
+LEAST_OF_A_SECOND: Final = 0.5
 # The rule of three: 0 of n seen, at most 3/n with 95 % confidence.
 RULE_OF_THREE: Final = 3.0
 
@@ -97,6 +101,7 @@ class _Seen:
     clean_seconds: int
     clean_calls: int
     gaps: int
+    is_comparable: bool
 
 
 def decide_rollout(inputs: Inputs) -> Decision:
@@ -158,8 +163,8 @@ def _find_worse(inputs: Inputs, seen: _Seen) -> Decision | None:
         return _abort(api.RULE_FAILURES, text, figures)
     if seen.past is not None and seen.past.reaches(alpha):
         text = (
-            f"{seen.past.on_suspect:.0f} of {seen.past.total:.0f} calls failed since every pod "
-            "is new; "
+            f"{seen.past.on_suspect:.0f} of {seen.past.total:.0f} calls failed "
+            f"{'since every pod is new' if inputs.stage == 'watch' else 'on new pods alone'}; "
             f"before it was at most {seen.past_limit / PAST_FACTOR:.2%} "
             f"(BF {seen.past.factor:.0f} >= {1 / alpha:.0f})"
         )
@@ -221,11 +226,17 @@ def _find_lack(inputs: Inputs, seen: _Seen) -> tuple[str, str]:
             f"{seen.clean_calls} calls reached the new pods, {rules.min_calls} are wanted",
             api.RULE_FEW_CALLS,
         )
+    if not seen.is_comparable:
+        text = "neither the others nor the time before had calls enough to compare with"
+        return text, api.RULE_UNCOMPARED
     if rules.latency is not None and not _knows_latency(rules, seen):
         least = fewest_events(0.5, rules.alpha)
         text = f"{seen.slow.total:.0f} looks at the latency, {least} are wanted"
         return text, api.RULE_FEW_CALLS
-    for evidence, what in ((seen.failures, "failures"), (seen.slow, "latency")):
+    leaning = [(seen.failures, "failures"), (seen.slow, "latency")]
+    if seen.past is not None:
+        leaning.append((seen.past, "failures since before"))
+    for evidence, what in leaning:
         if evidence.leans_to_suspect and evidence.factor >= LEANING:
             text = f"{what} lean against the new pods (BF {evidence.factor:.1f}) and do not decide"
             return text, api.RULE_UNDECIDED
@@ -249,9 +260,12 @@ def _end_watch(inputs: Inputs, seen: _Seen) -> Decision:
 
 
 def _add_up(inputs: Inputs) -> _Seen:
+    alpha = inputs.rules.alpha
     failures, slow = Evidence(), Evidence()
     past, past_limit = _look_back(inputs)
     clean_seconds = clean_calls = gaps = 0
+    # What a release that fails every call would have shown since the last gap.
+    worst, worst_past = Evidence(), Evidence()
     block, warm = Second(0), []
     # A watch begins with nothing: what was good in the hold must not outweigh what
     # turns bad later.
@@ -262,6 +276,7 @@ def _add_up(inputs: Inputs) -> _Seen:
             # What came before a gap still testifies against; for a promotion the
             # count starts anew.
             clean_seconds = clean_calls = 0
+            worst, worst_past = Evidence(), Evidence()
             gaps += 1
             continue
         clean_seconds += 1
@@ -272,8 +287,12 @@ def _add_up(inputs: Inputs) -> _Seen:
             failed = one.canary.failed + one.others.failed
             # Failures of one second may have one cause, a reset connection or a
             # hiccup of one node: no second decides alone.
-            most = max(1, fewest_events(round(share, 2), inputs.rules.alpha) - 1)
+            most = max(1, fewest_events(round(share, 2), alpha) - 1)
             failures.add(one.canary.failed, failed, share, most)
+            worst.add(one.canary.calls, one.canary.calls + one.others.failed, share, most)
+        if past is not None and not one.others.calls:
+            calls = one.canary.calls
+            worst_past.add(calls, calls, past_limit, _most_of_a_second(past_limit, alpha))
         if inputs.rules.latency is None or _is_cold(inputs, one):
             continue
         warm.append(one)
@@ -294,12 +313,19 @@ def _add_up(inputs: Inputs) -> _Seen:
         clean_seconds=clean_seconds,
         clean_calls=clean_calls,
         gaps=gaps,
+        is_comparable=(inputs.decider < 2 or worst.reaches(alpha) or worst_past.reaches(alpha)),
     )
 
 
+def _most_of_a_second(limit: float, alpha: float) -> float:
+    """How many failures of one second of new pods alone count: too few to decide."""
+    return max(LEAST_OF_A_SECOND, fewest_events(limit, alpha) - 1)
+
+
 def _look_back(inputs: Inputs) -> tuple[Evidence | None, float]:
-    """Failures since nothing old serves, against what the old template showed before."""
-    if inputs.stage != "watch":
+    """Failures while nothing old served, against what the old template showed before."""
+    is_watch = inputs.stage == "watch"
+    if not is_watch and inputs.decider < 2:
         return None, 0.0
     old = total(
         [
@@ -311,9 +337,12 @@ def _look_back(inputs: Inputs) -> tuple[Evidence | None, float]:
     if not old.calls or not alone:
         return None, 0.0
     limit = max(PAST_FLOOR, PAST_FACTOR * _upper_bound(old.failed, old.calls))
+    # With nothing beside it one second's hiccup looks like a bad release. In a watch the
+    # first of them is looked at after a whole hold that was good.
+    most = None if is_watch else _most_of_a_second(limit, inputs.rules.alpha)
     evidence = Evidence()
     for one in alone:
-        evidence.add(one.canary.failed, one.canary.calls, limit)
+        evidence.add(one.canary.failed, one.canary.calls, limit, most)
     return evidence, limit
 
 

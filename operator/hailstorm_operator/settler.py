@@ -2,13 +2,13 @@
 Adds to closed records what became of their callers.
 
 A record is closed before the last line of its rollout has arrived, and the time
-after it is still to come. So a closed record carries a label until its traffic
-is written: whoever is the operator then finds it by the label, and a restart
-loses none and writes none twice.
+after it is still to come; one that a policy took back, before its pods are gone.
+So a closed record carries a label until its traffic is written: whoever is the
+operator then finds it by the label, and a restart loses none and writes none twice.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +16,9 @@ from hailstorm_operator import api
 from hailstorm_operator.archive import Archive, Clock, status_of, utc_now
 from hailstorm_operator.cluster import ConflictError, NotFoundError
 from hailstorm_operator.recorder_client import RecorderClient, RecorderError
+from hailstorm_operator.records import is_rolled_back
+from hailstorm_operator.taken_back import add_ends, remaining_pods
+from hailstorm_operator.timestamps import parse_time
 from hailstorm_operator.traffic import (
     PATIENCE,
     SECOND_THOUGHTS,
@@ -29,6 +32,7 @@ from hailstorm_operator.traffic import (
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
+Json = Mapping[str, Any]
 
 
 class Settler:
@@ -53,18 +57,23 @@ class Settler:
     async def _settle(self, record: Record) -> None:
         status = status_of(record)
         if "traffic" not in status:
-            late = self._clock() - due_at(status)
+            now = self._clock()
+            if is_rolled_back(status):
+                status = add_ends(record, await self._archive.of_target(record), now)
+                is_young = now - parse_time(status["completedAt"]) < PATIENCE
+                if remaining_pods(status) and is_young:
+                    return
+            late = now - due_at(status)
             if late < timedelta():
                 return
-            fields = await self._describe(record, late)
+            fields = await self._describe(record["metadata"]["name"], status, late)
             if fields is None:
                 return
             record = await self._archive.write(record, {**status, **fields})
         await self._archive.mark_settled(record)
 
-    async def _describe(self, record: Record, late: timedelta) -> dict[str, Any] | None:
+    async def _describe(self, name: str, status: Json, late: timedelta) -> dict[str, Any] | None:
         """The fields to add, None when asking again later may help; `late` is since it was due."""
-        status, name = status_of(record), record["metadata"]["name"]
         if self._recorder is None:
             return unknown_traffic(api.REASON_NO_RECORDER, "the operator has no recorder to ask")
         windows = windows_of(status)

@@ -25,13 +25,16 @@ TIMEOUT_SECONDS: Final = 1.0
 # Envoys send lines every 0.2 s (chart: recorder.flushMilliseconds); two seconds is
 # ten times that, and after it a second is taken as told in full.
 SETTLED_SECONDS: Final = 2.0
+# The recorder refuses more than 300 single seconds (recorder.answers), and takes no line
+# while it makes an answer. A minute is what it is asked for at the start of every release.
+PIECE_SECONDS: Final = 60
 
 Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Window:
-    """Seconds by epoch; or `no_data` says why there are none."""
+    """Seconds by epoch; `no_data` says why there are none, or none after the last of them."""
 
     seconds: Mapping[int, Second] = field(default_factory=dict)
     no_data: str = ""
@@ -45,9 +48,26 @@ class TalliesReader:
         self._url = url.rstrip("/")
 
     async def read(self, cluster: str, first: int, last: int, canary: Collection[str]) -> Window:
-        """Attempts of the seconds from `first` to before `last`; `canary` are pod addresses."""
+        """
+        Attempts of the seconds from `first` to before `last`; `canary` are pod addresses.
+
+        Asked for piece by piece, the oldest first. The first piece that fails ends it; what
+        was told before stands.
+        """
         if not self._url:
             return Window(no_data="the operator knows no recorder")
+        seconds: dict[int, Second] = {}
+        for start in range(first, last, PIECE_SECONDS):
+            end = min(start + PIECE_SECONDS, last)
+            piece = await self._read_piece(cluster, start, end, canary)
+            seconds |= piece.seconds
+            if piece.no_data:
+                return Window(seconds, piece.no_data)
+        return Window(seconds)
+
+    async def _read_piece(
+        self, cluster: str, first: int, last: int, canary: Collection[str]
+    ) -> Window:
         query = {
             "kind": "attempts",
             "cluster": cluster,

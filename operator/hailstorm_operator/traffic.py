@@ -8,12 +8,13 @@ are then what at least there was.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from hailstorm_operator import api
+from hailstorm_operator.taken_back import ended_at, remaining_pods
 from hailstorm_operator.timelines import Timeline
 from hailstorm_operator.timestamps import parse_time, whole_seconds, with_milliseconds
 
@@ -40,6 +41,8 @@ PHASE_READY: Final = "ready"
 PHASE_DRAINING: Final = "draining"
 PHASE_GONE: Final = "gone"
 UNATTRIBUTED: Final = "unattributed"
+# The edge's listener for calls from outside.
+PUBLIC: Final = "public"
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,11 @@ def windows_of(status: Json) -> tuple[Window, ...]:
     """
     The stretches that a closed record is judged by, in whole seconds and side by side.
 
-    A record that was superseded has no after: it is the successor's during.
+    A record that was superseded has no after: it is the successor's during. A release that
+    was taken back lasts until its last pod is gone.
     """
     started = parse_time(status["startedAt"]).replace(microsecond=0)
-    completed = parse_time(status["completedAt"])
+    completed = ended_at(status)
     if completed.microsecond or completed <= started:
         # Whole-second stamps can place an end before a start by a fraction.
         completed = max(completed, started).replace(microsecond=0) + timedelta(seconds=1)
@@ -127,9 +131,21 @@ def describe_traffic(
         traffic[window.name] = _describe_window(window, evidence[window.name].tallies, clusters)
     during = traffic["during"]
     failures = _describe_failures(lines, windows, evidence, clusters, is_edge=is_edge)
-    traffic |= _judge(traffic, windows, evidence)
+    traffic |= _judge(traffic, windows, evidence, remaining_pods(status))
     known = traffic["state"] == api.TRAFFIC_KNOWN
     traffic["failed"] = f"{during['failed']}/{during['offered']}" if known else "unknown"
+    if known:
+        template = status.get("podTemplateHash")
+        addresses = {
+            line["address"]
+            for line in lines
+            if template and line.get("hash") == template and "address" in line
+        }
+        traffic["usersFailed"] = (
+            during["failed"]
+            if is_edge
+            else _count_users_failed(evidence["during"].tallies, clusters or set(), addresses)
+        )
     p99 = during.get("p99Ms")
     traffic["p99During"] = f"≤{p99:.0f}ms" if known and p99 is not None else "unknown"
     return {
@@ -179,7 +195,7 @@ def _clusters(
 def _belongs(row: Json, clusters: set[str] | None) -> bool:
     """Whether a row is about the target: of its services, or for an edge from outside."""
     if clusters is None:
-        return bool(row["listener"] == "public")
+        return bool(row["listener"] == PUBLIC)
     return row["cluster"] in clusters
 
 
@@ -207,6 +223,19 @@ def _describe_window(window: Window, tallies: Json, clusters: set[str] | None) -
         if bound is not None:
             described[name] = bound
     return described
+
+
+def _count_users_failed(tallies: Json, clusters: set[str], addresses: set[str]) -> int:
+    """Calls from outside that failed, and had one of these pods last."""
+    return sum(
+        row["count"]
+        for row in tallies["rows"]
+        if row["kind"] == "calls"
+        and row["listener"] == PUBLIC
+        and row["outcome"] == "failed"
+        and row["cluster"] in clusters
+        and row["address"].rpartition(":")[0] in addresses
+    )
 
 
 def _quantile(buckets: Mapping[float, int], share: float) -> float | None:
@@ -328,7 +357,12 @@ def _served(
     return after
 
 
-def _judge(traffic: Json, windows: Iterable[Window], evidence: Mapping[str, Evidence]) -> Status:
+def _judge(
+    traffic: Json,
+    windows: Iterable[Window],
+    evidence: Mapping[str, Evidence],
+    remaining: Sequence[str],
+) -> Status:
     gaps = []
     for window in windows:
         gaps += [gap for gap in evidence[window.name].tallies["gaps"] if gap not in gaps]
@@ -341,6 +375,15 @@ def _judge(traffic: Json, windows: Iterable[Window], evidence: Mapping[str, Evid
             "gaps": [
                 {key: value for key, value in gap.items() if value} for gap in gaps[:MAX_GAPS]
             ],
+        }
+    if remaining:
+        return {
+            "state": api.TRAFFIC_UNKNOWN,
+            "reason": api.REASON_PODS_REMAIN,
+            "message": (
+                f"{len(remaining)} pods of the release were not seen to go, {remaining[0]} for "
+                "one; counts are until the verdict"
+            ),
         }
     if not traffic["during"]["offered"]:
         return {

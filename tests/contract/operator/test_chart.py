@@ -22,7 +22,7 @@ from hailstorm_operator.policy_specs import (
     Then,
     parse_policy_spec,
 )
-from hailstorm_operator.policy_status import IDLE
+from hailstorm_operator.policy_status import IDLE, MAX_DECISIONS
 from hailstorm_operator.recorder import settings as recorder_settings
 from hailstorm_operator.rollouts import Action
 from hailstorm_operator.scale_events import ScaleEvents
@@ -375,9 +375,14 @@ def test_crd_declares_all_that_is_said_of_traffic() -> None:
     described = traffic.describe()
     assert described["failures"]["byPod"]
     assert described["traffic"]["gaps"]
+    seen = Traffic()
+    seen.see(13)
+    known = seen.describe()
+    assert "usersFailed" in known["traffic"]
     status = properties(api.RECORD_PLURAL, "status")
     schema = {"properties": status}
     assert undeclared(schema, described, "status") == []
+    assert undeclared(schema, known, "status") == []
     states = {value for name, value in vars(api).items() if name.startswith("TRAFFIC_")}
     assert set(status["traffic"]["properties"]["state"]["enum"]) == states - {
         api.TRAFFIC_LABEL,
@@ -390,6 +395,11 @@ def test_crd_declares_all_of_a_pods_timeline() -> None:
     body["status"]["podIP"] = OLD
     schema = {"properties": properties(api.RECORD_PLURAL, "status")}
     assert undeclared(schema, {"pods": [observe_pod(None, body, None)]}, "status") == []
+
+
+def test_crd_takes_as_many_decisions_of_a_record_as_are_written() -> None:
+    policy = properties(api.RECORD_PLURAL, "status")["policy"]["properties"]
+    assert policy["decisions"]["maxItems"] == MAX_DECISIONS
 
 
 def test_crd_has_room_for_the_history() -> None:

@@ -20,7 +20,7 @@ from hailstorm_operator.recorder.store import Store
 from hailstorm_operator.recorder.tallies import Key
 from hailstorm_operator.recorder_client import RecorderClient
 from hailstorm_operator.settler import Settler
-from hailstorm_operator.timestamps import with_milliseconds
+from hailstorm_operator.timestamps import parse_time, with_milliseconds
 from hailstorm_operator.traffic import PATIENCE, SECOND_THOUGHTS, due_at
 
 NAMESPACE, NAME = "place", "app-2-abc"
@@ -44,12 +44,14 @@ class ApiServer:
     """One RolloutRecord, with resourceVersions that count up."""
 
     record: dict[str, Any]
+    others: list[dict[str, Any]] = field(default_factory=list)
     status_writes: int = 0
     refuse: Callable[[str], int] = field(default=lambda _: 0)
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get(f"{BASE}/{api.RECORD_PLURAL}", self._list),
+            web.get(OF_NAMESPACE, self._list),
             web.patch(f"{OF_NAMESPACE}/{NAME}/status", self._status),
             web.patch(f"{OF_NAMESPACE}/{NAME}", self._labels),
         ]
@@ -61,7 +63,8 @@ class ApiServer:
 
     async def _list(self, request: web.Request) -> web.Response:
         name, _, value = request.query.get("labelSelector", "").partition("=")
-        items = [self.record] if self.labels.get(name) == value else []
+        every = [self.record, *self.others]
+        items = [one for one in every if one["metadata"]["labels"].get(name) == value]
         return web.json_response({"items": items})
 
     async def _status(self, request: web.Request) -> web.Response:
@@ -256,6 +259,67 @@ async def test_silence_that_lasts_is_a_gap_after_half_a_minute(scene: Scene) -> 
     await scene.settler.settle_due()
     assert scene.traffic is not None
     assert (scene.traffic["state"], scene.traffic["reason"]) == ("Unknown", "RecorderGap")
+
+
+def take_back(scene: Scene) -> dict[str, Any]:
+    """The record's release was taken back; returns the line of its pod in the next record."""
+    record = scene.server.record
+    record["metadata"]["labels"][api.TARGET_UID_LABEL] = "uid-1"
+    record["spec"] |= {"generation": 2, "revision": 2}
+    record["spec"]["targetRef"]["uid"] = "uid-1"
+    status = record["status"]
+    status |= {
+        "outcome": "failed",
+        "reason": api.REASON_ROLLED_BACK,
+        "policy": {"action": "rollback"},
+        "podTemplateHash": "new",
+    }
+    status["pods"][0]["hash"] = "new"
+    line: dict[str, Any] = dict(status["pods"][0])
+    scene.server.others.append(
+        {
+            "metadata": {"name": "app-3-abc", "labels": {api.TARGET_UID_LABEL: "uid-1"}},
+            "spec": {"targetRef": {"uid": "uid-1"}, "generation": 3, "revision": 3},
+            "status": {"startedAt": status["completedAt"], "pods": [line]},
+        }
+    )
+    return line
+
+
+async def test_release_that_was_taken_back_is_settled_once_its_pods_are_gone(scene: Scene) -> None:
+    line = take_back(scene)
+    completed = parse_time(scene.server.record["status"]["completedAt"])
+    key = Key("calls", "public", "app", "192.0.2.1:1", "S/Get", 13, "", "failed", False, False)
+    scene.store.tallies.add(key, int(completed.timestamp()) + 5, 3, count=6)
+    await scene.settler.settle_due()
+    assert scene.server.status_writes == 0
+    line["terminating"] = with_milliseconds(completed + timedelta(seconds=1))
+    line["gone"] = with_milliseconds(completed + timedelta(seconds=10))
+    # The window after it begins now.
+    await scene.settler.settle_due()
+    assert scene.server.status_writes == 0
+    scene.now += timedelta(seconds=10)
+    await scene.settler.settle_due()
+    status = scene.server.record["status"]
+    assert status["traffic"]["failed"] == "6/76"
+    assert status["traffic"]["usersFailed"] == 6
+    assert status["pods"][0]["gone"] == line["gone"]
+    assert status["phases"][-1] == {"phase": "TakenBack", "at": line["gone"]}
+    # The verdict ended it, and still does.
+    assert status["completedAt"] == with_milliseconds(completed)
+    assert api.TRAFFIC_LABEL not in scene.server.labels
+
+
+async def test_pods_that_do_not_go_are_waited_for_and_then_unknown(scene: Scene) -> None:
+    take_back(scene)
+    scene.now = parse_time(scene.server.record["status"]["completedAt"]) + PATIENCE
+    scene.now -= timedelta(seconds=1)
+    await scene.settler.settle_due()
+    assert scene.traffic is None
+    scene.now += timedelta(seconds=1)
+    await scene.settler.settle_due()
+    assert scene.traffic is not None
+    assert (scene.traffic["state"], scene.traffic["reason"]) == ("Unknown", "PodsRemain")
 
 
 async def test_record_that_closes_is_labelled_for_its_traffic(scene: Scene) -> None:

@@ -15,8 +15,10 @@ from typing import Any
 from hailstorm_operator import api
 from hailstorm_operator.cluster import ConflictError, NotFoundError, UnreachableError
 from hailstorm_operator.observations import Second, Tally
+from hailstorm_operator.replicasets import owned_revisions
 from hailstorm_operator.tallies import Window
 from hailstorm_operator.templates import template_digest
+from hailstorm_operator.triggers import identify_attempt
 from unit.operator.objects import template
 
 Json = dict[str, Any]
@@ -72,6 +74,9 @@ class World:
         self.kill_after: int | None = None
         self.unreachable_until = 0.0
         self.served: dict[int, list[tuple[str, Tally]]] = {}
+        self.questions: list[tuple[int, int]] = []
+        # Until then the ledger's watch is silent.
+        self.unrecorded_until = 0.0
         self._addresses = itertools.count(1)
         # Failures a second on a pod of this template, latency of one.
         self.behaviour: Callable[[str, int], Tally] = lambda digest, at: Tally(30, 0)
@@ -184,15 +189,18 @@ class World:
 
     def _record(self) -> None:
         """The ledger's part: a record for each new template."""
-        if self.records and self.records[-1]["spec"]["templateHash"] == self.digest:
+        if self.now < self.unrecorded_until or (
+            self.records and self.records[-1]["spec"]["templateHash"] == self.digest
+        ):
             return
         generation = self.deployment["metadata"]["generation"]
+        attempt = identify_attempt(self.deployment, owned_revisions(self.replica_sets, "uid-1"))
         self.records.append(
             {
                 "metadata": {"name": f"app-{generation}", "namespace": "place"},
                 "spec": {
                     "targetRef": {"name": "app", "uid": self.deployment["metadata"]["uid"]},
-                    "revision": generation,
+                    "revision": attempt.revision,
                     "generation": generation,
                     "templateHash": self.digest,
                 },
@@ -374,6 +382,7 @@ class World:
     # What the recorder offers.
 
     async def read(self, cluster: str, first: int, last: int, canary: Collection[str]) -> Window:
+        self.questions.append((first, last))
         reason = self.no_data(self.now)
         if reason:
             return Window(no_data=reason)

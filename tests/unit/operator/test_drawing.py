@@ -191,6 +191,19 @@ def test_ascii_is_ascii() -> None:
             line.encode("ascii")
 
 
+def test_what_a_release_cost_its_users_is_one_line() -> None:
+    record = aborted()
+    status = record["status"]
+    assert not [line for line in draw_record(record, Look(80), NOW) if "of users" in line]
+    status["traffic"]["usersFailed"] = 31
+    status["phases"].append({"phase": "TakenBack", "at": at(20)})
+    lines = draw_record(record, Look(80), NOW)
+    assert "  calls of users that failed on the new pods: 31" in lines
+    # The time line goes on until the last of its pods is gone.
+    assert any("TakenBack" in line for line in lines)
+    assert any("15s" in line for line in lines)
+
+
 def test_long_names_keep_their_ends() -> None:
     record = promoted()
     record["status"]["pods"][1]["name"] = "a-service-with-a-very-long-name-indeed-5d9c7b-x2x4z"

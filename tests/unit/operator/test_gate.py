@@ -9,7 +9,7 @@ import pytest
 
 from hailstorm_operator import api, holds
 from hailstorm_operator.cluster import ClusterError
-from hailstorm_operator.gate import Gate
+from hailstorm_operator.gate import RECORD_PATIENCE_SECONDS, Gate
 from hailstorm_operator.observations import Tally
 from hailstorm_operator.policy_specs import parse_policy_spec
 from hailstorm_operator.replay import replay_record
@@ -197,6 +197,85 @@ async def test_template_that_was_taken_back_is_judged_again_when_it_returns() ->
     await story.run(12)
     assert world.policy_block(bad)["rule"] == api.RULE_FAILURES
     assert world.digest == old
+
+
+@pytest.mark.parametrize("silent", [3, 60])
+async def test_verdict_on_an_earlier_attempt_is_not_carried_out_again(silent: float) -> None:
+    story = Story()
+    world, old = story.world, await story.settled()
+    bad = world.roll("image that is pushed late")
+    world.broken.add(bad)
+    await story.run(15)
+    assert (world.digest, story.stage) == (old, "Idle")
+    before = world.policy_block(bad)
+    world.broken.clear()
+    # The ledger's watch tells nothing for a while: only the first attempt has a record.
+    world.unrecorded_until = world.now + silent
+    assert world.roll("image that is pushed late") == bad
+    await story.run(60)
+    assert (world.versions(), story.stage) == ({bad}, "Idle")
+    first, *again = [one for one in world.records if one["spec"]["templateHash"] == bad]
+    assert first["status"]["policy"] == before
+    if silent < RECORD_PATIENCE_SECONDS:
+        (second,) = again
+        assert second["status"]["policy"]["verdict"] == "promoted"
+
+
+async def test_policy_that_is_made_anew_judges_for_itself() -> None:
+    story = Story(onInsufficientEvidence="hold")
+    world, _ = story.world, await story.settled()
+    world.no_data = lambda now: "the recorder does not answer"
+    new = world.roll("two")
+    await story.run(45)
+    assert story.stage == "Held"
+    await story.gate.let_go()
+    world.policy, world.no_data = {}, lambda now: ""
+    story.gate = story.start()
+    await story.run(60)
+    assert (world.versions(), story.stage) == ({new}, "Idle")
+    assert story.replayed(new) == ["insufficient_evidence", "promoted", "promoted"]
+
+
+async def test_new_pod_does_not_make_the_gate_ask_for_everything_again() -> None:
+    story = Story(
+        canary={"holdSeconds": {"min": 60, "max": 80}, "minCalls": 50, "holdBy": "paused"}
+    )
+    world, _ = story.world, await story.settled()
+    new = world.roll("two")
+    await story.run(60)
+    assert (story.stage, len(world.pods_of(new))) == ("Holding", 1)
+    while story.stage == "Holding":
+        await story.run(0.5)
+    world.questions.clear()
+    await story.run(20)
+    assert (story.stage, world.versions()) == ("Watching", {new})
+    assert max(last - first for first, last in world.questions) <= 15
+
+
+async def test_calls_of_a_pod_count_for_it_also_from_before_its_address_was_known() -> None:
+    story = Story(postPromotionWatchSeconds=30)
+    world, _ = story.world, await story.settled()
+    every = world.list_pods
+
+    async def late(namespace: str, selector: Any) -> list[dict[str, Any]]:
+        pods: list[dict[str, Any]] = await every(namespace, selector)
+        for pod in pods:
+            # Longer than what is asked for again anyway.
+            if world.now - pod["made"] < 12:
+                del pod["status"]["podIP"]
+        return pods
+
+    world.list_pods = late  # type: ignore[method-assign]
+    new = world.roll("two")
+    await story.run(90)
+    assert (story.stage, world.versions()) == ("Idle", {new})
+    ours = {pod["status"]["podIP"] for pod in world.pods_of(new)}
+    told = {at: one.canary.calls for at, one in story.gate._seconds.items()}
+    assert len(ours) == 4
+    assert told == {
+        at: sum(tally.calls for address, tally in world.served.get(at, ()) if address in ours)
+        for at in told
+    }
 
 
 @pytest.mark.parametrize("hold_by", HOLDS)

@@ -11,6 +11,7 @@ from hailstorm_operator.records import (
     is_same_attempt,
     new_record,
     newest_record,
+    record_of,
 )
 from hailstorm_operator.templates import template_digest
 from hailstorm_operator.timelines import Timeline, end_pod, observe_pod
@@ -208,6 +209,19 @@ def test_newest_record_is_by_generation_and_of_the_same_object() -> None:
     newest = newest_record([record("a", 1), record("b", 2), other, missed], "uid-1")
     assert newest is not None
     assert newest["metadata"]["name"] == "b"
+
+
+def test_record_of_an_attempt_is_by_template_and_revision() -> None:
+    first = record("a", 2, digest="b", revision=2)
+    other = record("b", 3, digest="a", revision=3)
+    assert record_of([first, other], "uid-1", "b", 2) == first
+    assert record_of([first, other], "uid-1", "b", 4) is None
+    again = record("c", 5, digest="b", revision=4)
+    assert record_of([first, other, again], "uid-1", "b", 4) == again
+    assert record_of([again], "uid-2", "b", 4) is None
+    # Two in quick succession were expected to have one number, and have two.
+    again["spec"]["revision"] = 3
+    assert record_of([again], "uid-1", "b", 4) == again
 
 
 def test_oldest_closed_records_expire_and_open_ones_never() -> None:

@@ -60,6 +60,14 @@ def test_hash_survives_the_api_servers_way_with_numbers() -> None:
     assert evidence_hash(entry) == entry["evidence"]
 
 
+def test_record_keeps_the_newest_decisions() -> None:
+    entry = record()["status"]["policy"]["decisions"][0]
+    block: dict[str, Any] = {}
+    for number in range(6):
+        block = record_block("careful", enforced=True, before=block, entry={**entry, "at": number})
+    assert [one["at"] for one in block["decisions"]] == [2, 3, 4, 5]
+
+
 def test_kept_records_come_out_the_same() -> None:
     files = sorted(FIXTURES.glob("*.json"))
     assert len(files) >= 5

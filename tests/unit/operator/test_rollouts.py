@@ -8,6 +8,7 @@ import pytest
 
 from hailstorm_operator import api
 from hailstorm_operator.gate_inputs import (
+    DECIDER_VERSION,
     GateRules,
     Inputs,
     LatencyRules,
@@ -237,6 +238,75 @@ def test_without_a_source_of_traffic_nothing_is_waited_for() -> None:
     assert judge([], 29.0, rules=rules).verdict == ""
     decision = judge([], 30.0, rules=rules)
     assert ends(decision) == (api.VERDICT_INSUFFICIENT, "promote", api.RULE_NO_SOURCE)
+
+
+# New pods that nobody serves beside.
+
+QUIET_BEFORE = tuple(second(at, ours=0, theirs=30) for at in range(-60, 0))
+
+
+def lonely(at: int, failed: int = 0, calls: int = 30) -> Second:
+    """Of one replica without a surge: the old pod went before the new one came."""
+    return second(at, failed, ours=calls, theirs=0)
+
+
+def test_release_that_fails_every_call_is_caught_by_the_past_where_nothing_old_serves() -> None:
+    seconds = [lonely(at, 30) for at in range(30)]
+    first = next(n for n in range(31) if judge(seconds[:n], before=QUIET_BEFORE).verdict)
+    # One second may be a hiccup of what is behind it.
+    assert first == 2
+    decision = judge(seconds[:2], before=QUIET_BEFORE)
+    assert ends(decision) == (api.VERDICT_ABORTED, "rollback", api.RULE_PAST)
+    assert decision.explanation.startswith("1 of 1 calls failed on new pods alone; before it was")
+
+
+def test_release_that_is_as_good_as_the_past_is_promoted_where_nothing_old_serves() -> None:
+    assert judge([lonely(at) for at in range(30)], before=QUIET_BEFORE).verdict == "promoted"
+    background = tuple(second(at, ours=0, elsewhere=at % 2, theirs=30) for at in range(-60, 0))
+    assert judge([lonely(at, at % 2) for at in range(30)], before=background).verdict == "promoted"
+
+
+@pytest.mark.parametrize("failed", [0, 30])
+@pytest.mark.parametrize("before", [(), (Second(-1, gap=True),), (second(-1, ours=0, theirs=3),)])
+def test_without_anything_to_compare_with_nothing_is_promoted(
+    before: tuple[Second, ...], failed: int
+) -> None:
+    seconds = [lonely(at, failed) for at in range(100)]
+    assert judge(seconds[:99], before=before).verdict == ""
+    decision = judge(seconds, before=before)
+    assert ends(decision) == (api.VERDICT_INSUFFICIENT, "rollback", api.RULE_UNCOMPARED)
+
+
+def test_comparison_that_could_not_have_decided_is_none() -> None:
+    # All of 40 calls fail, and with 10 of 11 calls that is what chance would do.
+    rules = replace(RULES, min_calls=20, hold_min_seconds=4)
+    seconds = [second(at, 10, ours=10, theirs=1) for at in range(20)]
+    assert judge(seconds[:4], rules=rules).verdict == ""
+    assert judge(seconds, rules=rules).rule == api.RULE_FAILURES
+    good = [second(at, ours=10, theirs=1) for at in range(20)]
+    first = next(n for n in range(21) if judge(good[:n], rules=rules).verdict)
+    assert (first > 4, judge(good[:first], rules=rules).verdict) == (True, "promoted")
+
+
+def test_gap_takes_away_what_there_was_to_compare_with() -> None:
+    beside = [second(at) for at in range(10)]
+    seconds = [*beside, Second(10, gap=True), *(lonely(at) for at in range(11, 60))]
+    # What the others showed before the gap is a past to compare with.
+    assert judge(seconds).verdict == "promoted"
+    few = [second(at, ours=30, theirs=1) for at in range(2)]
+    seconds = [*few, Second(2, gap=True), *(lonely(at) for at in range(3, 60))]
+    assert judge(seconds).verdict == ""
+
+
+def test_what_was_decided_by_earlier_rules_is_replayed_by_those() -> None:
+    stored = looked([lonely(at, 30) for at in range(30)]).as_json()
+    assert stored["decider"] == DECIDER_VERSION
+    assert replay(stored).verdict == ""
+    # The number came with the second rules.
+    del stored["decider"]
+    assert replay(stored).verdict == "promoted"
+    with pytest.raises(ValueError, match="decided by rules 99"):
+        replay({**stored, "decider": 99})
 
 
 # The watch after a promotion.

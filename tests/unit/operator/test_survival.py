@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from hailstorm_operator import api
 from hailstorm_operator.archive import Archive
 from hailstorm_operator.cluster import ClusterError, ConflictError, NotFoundError
 from hailstorm_operator.ledger import Ledger
-from hailstorm_operator.records import is_closed
+from hailstorm_operator.records import is_closed, is_rolled_back
 from hailstorm_operator.replay import replay_record
+from hailstorm_operator.taken_back import add_ends
 from hailstorm_operator.targets import Sighting, Target
 from unit.operator.fake_cluster import KilledError, World, stamp
 from unit.operator.test_gate import Story, failing
@@ -198,6 +200,12 @@ async def test_process_that_dies_at_any_write_loses_and_doubles_nothing(ending: 
     assert {"create_record", "set_record_status", "label_record", "note_policy"} <= set(writes)
     assert all(is_closed(one["status"]) for one in calm.world.records)
     assert calm.end()["stage"] == "Idle"
+    for record in calm.world.records:
+        if is_rolled_back(record["status"]):
+            # Its pod was gone before the next record had looked for the first time.
+            ended = add_ends(record, calm.world.records, calm._now())
+            assert "late" not in ended["phases"][-1]
+            assert ended["supersededBy"] == calm.world.records[-1]["metadata"]["name"]
     for number, write in enumerate(writes):
         for when in ("before", "after"):
             story = await tell(
@@ -210,6 +218,38 @@ async def test_process_that_dies_at_any_write_loses_and_doubles_nothing(ending: 
             assert story.end() == calm.end(), told
             for record in story.world.records:
                 assert not [p for one in replay_record(record) for p in one.problems], told
+                if is_rolled_back(record["status"]):
+                    ended = add_ends(record, story.world.records, story._now())
+                    assert ended["phases"][-1]["phase"] == api.PHASE_TAKEN_BACK, told
+                    assert record["status"]["outcome"] == "failed", told
+
+
+async def test_pod_that_goes_with_the_rollback_ends_in_the_record_that_the_verdict_closed() -> None:
+    story = Whole()
+    world = story.world
+    await story.run(8)
+    first = world.deployment["spec"]["template"]
+    new = world.roll("two")
+    await story.run(5)
+    assert len(world.pods_of(new)) == 1
+    record = world.records[-1]
+    verdict = {"verdict": "aborted", "action": "rollback", "rule": "r", "explanation": "e"}
+    at = stamp(world.now)
+    await world.note_policy("place", record["metadata"]["name"], {**verdict, "decidedAt": at})
+    assert story.target is not None
+    story.target.loaded = False
+    await story._keep_records()
+    assert is_closed(record["status"])
+    # The pod is gone before the ledger has seen the next template.
+    world.change(paused=None, template=first)
+    for _ in range(5):
+        world.now += 1
+        world.settle()
+    assert world.pods_of(new) == []
+    await story._keep_records()
+    ended = add_ends(record, world.records, story._now())
+    assert ended["phases"][-1] == {"phase": "TakenBack", "at": ended["pods"][-1]["gone"]}
+    assert ended["supersededBy"] == world.records[-1]["metadata"]["name"]
 
 
 async def test_api_server_that_is_away_for_twenty_seconds_costs_nothing() -> None:

@@ -1,6 +1,7 @@
 """What a rollout did to its callers: counts, and failures put to pods and phases."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from hailstorm_operator.traffic import (
     windows_of,
 )
 from unit.operator.objects import at, ready_pod
-from unit.operator.recorded_traffic import NEW, OLD, OTHER, Traffic, closed, line
+from unit.operator.recorded_traffic import NEW, OLD, OTHER, PODS, Traffic, closed, line
 
 
 @pytest.fixture
@@ -215,6 +216,7 @@ def test_edge_answers_for_every_call_from_outside() -> None:
     described = made.describe(closed(pods=pods), "edge-b")
     assert described["traffic"]["failed"] == "1/16"
     assert described["failures"]["byPod"] == [{"pod": "edge-a", "phase": "draining", "count": 1}]
+    assert described["traffic"]["usersFailed"] == 1
 
 
 def test_unknown_says_why() -> None:
@@ -231,6 +233,54 @@ def test_timeline_keeps_the_pods_address() -> None:
     # A pod that has ended no longer says it.
     del body["status"]["podIP"]
     assert observe_pod(seen, body, None)["address"] == OLD
+
+
+def rolled_back(gone: bool = True) -> dict[str, Any]:
+    """A release that was judged at 20 s, and whose pod was gone at 31 s."""
+    ends = {"terminating": 21, "gone": 31} if gone else {}
+    bad = line("app-new-a", NEW, created=1, ready=9, **ends) | {"hash": "new"}
+    phases = [{"phase": "TakenBack", "at": with_milliseconds(at(31))}] if gone else []
+    return closed(
+        "failed",
+        pods=[bad],
+        podTemplateHash="new",
+        phases=phases,
+        policy={"action": "rollback"},
+    )
+
+
+def test_release_that_was_taken_back_lasts_until_its_last_pod_is_gone(traffic: Traffic) -> None:
+    _, during, after = windows_of(rolled_back())
+    assert during.end == after.start == at(31).replace(microsecond=0) + timedelta(seconds=1)
+    for seconds, count in ((15, 8), (25, 23)):
+        for kind in ("calls", "attempts"):
+            traffic.see(seconds, NEW, kind=kind, code=13, outcome="failed", count=count)
+    described = traffic.describe(rolled_back())
+    assert described["traffic"]["failed"] == "31/131"
+    assert described["traffic"]["usersFailed"] == 31
+    assert described["failures"]["byPhase"] == {"draining": 23, "ready": 8}
+
+
+def test_pods_that_are_not_seen_to_go_leave_it_unknown(traffic: Traffic) -> None:
+    traffic.see(15, NEW, code=13, outcome="failed", count=8)
+    described = traffic.describe(rolled_back(gone=False))["traffic"]
+    assert (described["state"], described["reason"]) == ("Unknown", "PodsRemain")
+    assert "app-new-a" in described["message"]
+    assert "usersFailed" not in described
+    assert described["during"]["failed"] == 8
+
+
+def test_users_failed_are_calls_from_outside_that_the_new_pods_had_last(traffic: Traffic) -> None:
+    status = closed(pods=[PODS[0], PODS[1] | {"hash": "new"}], podTemplateHash="new")
+    traffic.see(12, NEW, code=13, outcome="failed", count=5)
+    # Between services, on an old pod, on none, only the attempt, and after the rollout.
+    traffic.see(12, NEW, code=13, outcome="failed", listener="internal", count=2)
+    traffic.see(12, OLD, code=13, outcome="failed")
+    traffic.see(12, "", code=14, outcome="failed")
+    traffic.see(12, NEW, kind="attempts", code=13, outcome="failed", count=9)
+    traffic.see(35, NEW, code=13, outcome="failed")
+    described = traffic.describe(status)["traffic"]
+    assert (described["usersFailed"], described["during"]["failed"]) == (5, 9)
 
 
 def test_moment_is_read_in_any_precision() -> None:
