@@ -61,6 +61,10 @@ class Parameters:
     max_baseline_p99_ms: float = MAX_BASELINE_P99_MS
     # Share of calls that may fail before the fault.
     max_baseline_failed_share: float = MAX_BASELINE_FAILED_SHARE
+    # p99 while the fault lasts, as so many times that before it; None does not judge it.
+    max_p99_ratio: float | None = None
+    # Whether drivers answer their offers themselves, over streams of them.
+    offers: bool = False
 
 
 @dataclass(frozen=True)
