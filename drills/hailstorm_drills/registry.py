@@ -95,9 +95,11 @@ def scenarios() -> dict[str, Scenario]:
         aa,
         bad_deploy,
         losing_pods,
+        operator_away,
         operator_kill,
         rolling_deploy,
         rollouts,
+        scaler_steps_down,
         ten_deploys,
     )
 
@@ -107,9 +109,11 @@ def scenarios() -> dict[str, Scenario]:
         rollouts.RESTART,
         rollouts.EDGE_ROLL,
         losing_pods.SCALE_DOWN,
+        scaler_steps_down.SCENARIO,
         losing_pods.DRAIN_NODE,
         losing_pods.KILL_POD,
         operator_kill.SCENARIO,
+        operator_away.SCENARIO,
         *bad_deploy.SCENARIOS,
         aa.SCENARIO,
     )
