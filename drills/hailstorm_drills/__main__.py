@@ -111,9 +111,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         match arguments.command:
             case "list":
+                width = 2 + max(map(len, scenarios()))
                 for scenario in scenarios().values():
-                    print(f"{scenario.name:<16}{scenario.summary}")
-                    print(f"{'':<16}--twin: {scenario.twin_summary}")
+                    print(f"{scenario.name:<{width}}{scenario.summary}")
+                    print(f"{'':<{width}}--twin: {scenario.twin_summary}")
                 return 0
             case "plan":
                 scenario = scenarios()[arguments.drill]

@@ -17,6 +17,7 @@ from hailstorm_drills.marks import Mark, read_marks
 from hailstorm_drills.phases import Interval, fault_interval
 from hailstorm_drills.plan import Parameters, parameters_from_json
 from hailstorm_drills.pods import PodLife, read_lives
+from hailstorm_drills.replicas import Count, read_replicas
 from hailstorm_loadtests.history import History, HistoryError, read_history
 
 
@@ -48,6 +49,8 @@ class Evidence:
     control: Mapping[str, Any] | None = None
     # What the recorder saw of attempts; None when it could not be asked.
     recorder: Mapping[str, Any] | None = None
+    # What was asked of each Deployment, by name, in the order of time.
+    replicas: Mapping[str, Sequence[Count]] = field(default_factory=dict)
 
     @property
     def fault(self) -> Interval | None:
@@ -102,4 +105,5 @@ class Directory:
             marks=read_marks(self.read("marks.json", [])),
             control=self.read("control.json"),
             recorder=self.read("recorder.json"),
+            replicas=read_replicas(self.read("deployments.json", [])),
         )

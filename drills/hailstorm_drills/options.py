@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import yaml
 
+from hailstorm_drills.offers import OFFER_LOAD
 from hailstorm_drills.plan import Parameters
 from hailstorm_drills.registry import Scenario
 from hailstorm_drills.runner import SetupError
@@ -52,6 +53,13 @@ OPTIONS: Final[tuple[tuple[str, str, type, Any, str], ...]] = (
         "p99 while the fault lasts; 0 does not judge it (a guess at patience)",
     ),
     (
+        "--max-p99-ratio",
+        "max_p99_ratio",
+        float,
+        0.0,
+        "p99 while the fault lasts, as so many times that before it; 0 does not judge it",
+    ),
+    (
         "--max-baseline-p99-ms",
         "max_baseline_p99_ms",
         float,
@@ -86,6 +94,12 @@ def add_options(command: argparse.ArgumentParser) -> None:
             help=f"{told} ({default:g}; some drills have their own: see `plan`)",
         )
     command.add_argument(
+        "--offers",
+        action=argparse.BooleanOptionalAction,
+        help="drivers answer their offers themselves, over WatchOffers (no; some drills have "
+        "their own: see `plan`)",
+    )
+    command.add_argument(
         "--load-scale",
         dest="load_scales",
         type=float,
@@ -112,15 +126,21 @@ def parameters_of(arguments: argparse.Namespace, scenario: Scenario) -> Paramete
         values[name] = scenario.defaults.get(name, default) if given is None else given
     seed = arguments.seed if arguments.seed is not None else random.randrange(1, 10**6)
     values["load_scales"] = tuple(arguments.load_scales) or LOAD_SCALES
-    load: dict[str, Any] = {**scenario.load, **_settings(arguments.load)}
+    offers = arguments.offers
+    if offers is None:
+        offers = bool(scenario.defaults.get("offers", False))
+    asked = OFFER_LOAD if offers else {}
+    load: dict[str, Any] = {**scenario.load, **asked, **_settings(arguments.load)}
     load.setdefault("seed", seed)
     load.setdefault("duration_seconds", load_seconds(values))
-    values["max_fault_p99_ms"] = values["max_fault_p99_ms"] or None
+    for name in ("max_fault_p99_ms", "max_p99_ratio"):
+        values[name] = values[name] or None
     if any(not scale > 0 for scale in values["load_scales"]):
         raise SetupError("--load-scale must be above 0")
     return Parameters(
         **values,
         drill=arguments.drill,
+        offers=offers,
         is_twin=arguments.twin,
         seed=seed,
         load=load,

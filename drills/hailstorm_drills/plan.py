@@ -64,6 +64,10 @@ class Parameters:
     max_baseline_failed_share: float = MAX_BASELINE_FAILED_SHARE
     # Share of the machine's cores at work above which less load is tried.
     max_baseline_busy_share: float = MAX_BASELINE_BUSY_SHARE
+    # p99 while the fault lasts, as so many times that before it; None does not judge it.
+    max_p99_ratio: float | None = None
+    # Whether drivers answer their offers themselves, over streams of them.
+    offers: bool = False
 
 
 @dataclass(frozen=True)

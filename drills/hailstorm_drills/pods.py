@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hailstorm_operator import api
+
 PENDING: Final = "pending"
 STARTING: Final = "starting"
 READY: Final = "ready"
@@ -25,6 +27,9 @@ UNATTRIBUTED: Final = "unattributed"
 COMPONENT_LABEL: Final = "app.kubernetes.io/component"
 VERSION_LABEL: Final = "app.kubernetes.io/version"
 HASH_LABEL: Final = "pod-template-hash"
+# Warm spares are a component of their own, whose labels they have while they serve:
+# they come and go beside the replicas, by another template.
+SPARE_SUFFIX: Final = "-spare"
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def read_lives(events: Iterable[Mapping[str, Any]]) -> list[PodLife]:
             metadata["uid"], {"changes": [], "name": metadata["name"], "ip": "", "node": ""}
         )
         labels = metadata.get("labels", {})
-        life["component"] = labels.get(COMPONENT_LABEL, "")
+        life["component"] = component_of_labels(labels)
         life["version"] = labels.get(VERSION_LABEL, "")
         life["hash"] = labels.get(HASH_LABEL, "")
         life["ip"] = status.get("podIP") or life["ip"]
@@ -117,6 +122,12 @@ def read_lives(events: Iterable[Mapping[str, Any]]) -> list[PodLife]:
         )
         for life in known.values()
     ]
+
+
+def component_of_labels(labels: Mapping[str, str]) -> str:
+    """The component of a pod with these labels; of a spare, serving or not, the spares'."""
+    spare_of = labels.get(api.SPARE_OF_LABEL)
+    return f"{spare_of}{SPARE_SUFFIX}" if spare_of else labels.get(COMPONENT_LABEL, "")
 
 
 def pod_at(lives: Iterable[PodLife], ip: str, moment: float) -> PodLife | None:

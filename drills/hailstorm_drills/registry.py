@@ -14,6 +14,7 @@ from hailstorm_drills.checkers.base import Checker
 from hailstorm_drills.control import Control
 from hailstorm_drills.faults.base import Fault
 from hailstorm_drills.faults.stage import Stage
+from hailstorm_drills.offers import OFFER_SETTINGS
 from hailstorm_drills.plan import Parameters, Plan, Step
 from hailstorm_drills.scenarios.frame import frame
 
@@ -61,6 +62,10 @@ class Scenario:
     make_control: Callable[[Stage, str, str], Control] | None = None
     control_summary: str = ""
 
+    def release_settings(self, p: Parameters) -> tuple[str, ...]:
+        """What the release is made with in this run, before what breaks the twin."""
+        return (*self.settings(p), *(OFFER_SETTINGS if p.offers else ()))
+
     def touched(self, p: Parameters) -> tuple[str, ...]:
         """The components that the fault of this run is for."""
         return p.components or self.components
@@ -76,7 +81,7 @@ class Scenario:
         return frame(
             p,
             self.steps(p),
-            settings=self.settings(p),
+            settings=self.release_settings(p),
             checks=[name for name, _ in self.checkers],
             twin_settings=self.twin_settings,
             control=self.control_summary if self.make_control else "",
@@ -90,9 +95,11 @@ def scenarios() -> dict[str, Scenario]:
         aa,
         bad_deploy,
         losing_pods,
+        operator_away,
         operator_kill,
         rolling_deploy,
         rollouts,
+        scaler_steps_down,
         ten_deploys,
     )
 
@@ -102,9 +109,11 @@ def scenarios() -> dict[str, Scenario]:
         rollouts.RESTART,
         rollouts.EDGE_ROLL,
         losing_pods.SCALE_DOWN,
+        scaler_steps_down.SCENARIO,
         losing_pods.DRAIN_NODE,
         losing_pods.KILL_POD,
         operator_kill.SCENARIO,
+        operator_away.SCENARIO,
         *bad_deploy.SCENARIOS,
         aa.SCENARIO,
     )

@@ -70,7 +70,7 @@ class Runner:
             self._pods,
             self._deployments,
             Release(cluster, p.release, p.namespace, p.chart),
-            (*scenario.settings(p), *(scenario.twin_settings if p.is_twin else ())),
+            (*scenario.release_settings(p), *(scenario.twin_settings if p.is_twin else ())),
             say=self._tell,
             wait=self._progress.wait,
             watch_load=self._progress.watch,

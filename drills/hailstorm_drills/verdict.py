@@ -74,6 +74,8 @@ def as_json(evidence: Evidence, judgement: Judgement) -> dict[str, Any]:
         "failed_bound95": seen.get("failed_bound95"),
         "p50_ms": waited.get("p50_ms"),
         "p99_ms": waited.get("p99_ms"),
+        "p99_ratio": waited.get("p99_ratio"),
+        "max_p99_ratio": waited.get("max_p99_ratio"),
         "recovery_seconds": figures["recovery"].get("recovery_seconds"),
         # Of a gate that is drilled, its own; else when the operator began its record.
         "detection_seconds": figures.get("detected", {}).get("median")

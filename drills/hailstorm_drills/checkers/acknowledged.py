@@ -2,15 +2,16 @@
 What callers were told, held against what Postgres kept: I3 and the keys' effects.
 
 A call that ended OK is a promise. One that failed, or that nobody knows the end
-of, promised nothing, whatever it did.
+of, promised nothing, whatever it did; nor did a driver's answer that came too late
+for its offer, which is no failure either.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final
 
 from hailstorm_drills.checkers.base import Finding, Verdict
-from hailstorm_drills.checkers.proof import Named, Proof, conclude, no_data, trip_of
+from hailstorm_drills.checkers.proof import Named, Proof, Row, conclude, no_data, trip_of
 from hailstorm_loadtests.history import STREAMS, Call
 
 # Methods that put a rider's wish on record; their key stays the rider's own.
@@ -18,7 +19,7 @@ REQUESTS: Final = frozenset({"RequestTrip", "CreateTrip"})
 # Their key belongs to one transition: whoever sends it again gets the same answer.
 TAPS: Final = frozenset({"ApproachPickup", "StartTrip", "CompleteTrip", "CancelTrip"})
 # What is answered without a trip, as are lists.
-WITHOUT_TRIP: Final = frozenset({"ReportPositions", "NearbyDrivers", "GetQuote"})
+WITHOUT_TRIP: Final = frozenset({"ReportPositions", "NearbyDrivers", "GetQuote", "DeclineOffer"})
 # Moves that a trip makes once in its life.
 ONCE: Final = frozenset({"REQUEST", "APPROACH", "START", "COMPLETE", "CANCEL", "ABANDON"})
 # In these an answer names the driver that the row has.
@@ -28,7 +29,8 @@ BOUND: Final = frozenset({"OFFERED", "MATCHED", "ARRIVING", "IN_PROGRESS", "COMP
 def check_acknowledged(proof: Proof) -> Finding:
     """
     I3: every (trip, version, state, driver) that was answered with OK is in the
-    history, and every write that was answered with OK named a trip.
+    history, every write that was answered with OK named a trip, and every offer
+    that was declined with OK is declined there.
     """
     if (nothing := no_data("I3", proof)) or proof.facts is None:
         return nothing or Finding("I3", Verdict.UNKNOWN, "")
@@ -39,7 +41,8 @@ def check_acknowledged(proof: Proof) -> Finding:
     for call in proof.history.calls:
         if call.outcome != "ok":
             continue
-        is_write = bool(call.key) and call.method not in STREAMS | WITHOUT_TRIP
+        is_promise = bool(call.key) and call.code == "OK"
+        is_write = is_promise and call.method not in STREAMS | WITHOUT_TRIP
         writes += is_write
         if not call.trip_id or call.version is None:
             if is_write:
@@ -53,9 +56,27 @@ def check_acknowledged(proof: Proof) -> Finding:
             violations.append(f"{said}, stored: {stored and stored['state']}")
         elif call.state in BOUND and call.driver_id and call.driver_id != stored["driver_id"]:
             violations.append(f"{said} of {call.driver_id}, stored: {stored['driver_id']}")
+    declined, lost = _declines(proof.facts["events"], proof.history.calls)
+    n, violations = n + declined, violations + lost
     finding = conclude("I3", "acknowledged answers", violations, n)
     figures = {**finding.figures, "writes": writes}
     return Finding(finding.checker, finding.verdict, finding.why, n, figures)
+
+
+def _declines(events: Sequence[Row], calls: Sequence[Call]) -> tuple[int, list[str]]:
+    """How many offers were declined with OK, and the trips that have fewer declines than that."""
+    # The answer says nothing of the trip; the key stands for one offer to one driver.
+    told: dict[str, set[str]] = defaultdict(set)
+    for call in calls:
+        if call.method == "DeclineOffer" and call.code == "OK" and call.trip_id and call.key:
+            told[call.trip_id].add(call.key)
+    stored = Counter(event["trip_id"] for event in events if event["move"] == "DECLINE")
+    lost = [
+        f"trip {trip} was declined {len(keys)} times, stored: {stored[trip]}"
+        for trip, keys in told.items()
+        if stored[trip] < len(keys)
+    ]
+    return sum(map(len, told.values())), lost
 
 
 def check_doubled_effects(proof: Proof) -> Finding:

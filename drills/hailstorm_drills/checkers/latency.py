@@ -26,7 +26,10 @@ def latencies_ms(calls: Iterable[Call], interval: Interval | None) -> list[float
 
 
 def check_latency(evidence: Evidence) -> Finding:
-    """FAIL when p99 during the fault is above the plan's limit; without one, report only."""
+    """
+    FAIL when p99 during the fault is above one of the plan's limits, in milliseconds or
+    as so many times that of the baseline; without one, report only.
+    """
     if evidence.history is None:
         return Finding(NAME, Verdict.UNKNOWN, "there is no history")
     calls = evidence.history.calls
@@ -57,11 +60,19 @@ def check_latency(evidence: Evidence) -> Finding:
     before, during = figures["p99_ms"]["baseline"], figures["p99_ms"]["fault"]
     figures["p99_ratio"] = round(during / before, 2)
     told = f"p99 {before:.0f} ms before, {during:.0f} ms during ({during / before:.1f} times)"
-    limit = evidence.parameters.max_fault_p99_ms
-    if limit is None:
+    limits, verdict = [], Verdict.PASS
+    if (limit := evidence.parameters.max_fault_p99_ms) is not None:
+        limits.append(f"{limit:.0f} ms")
+        verdict = Verdict.FAIL if during > limit else verdict
+    if (most := evidence.parameters.max_p99_ratio) is not None:
+        figures["max_p99_ratio"] = most
+        limits.append(f"{most:g} times")
+        verdict = Verdict.FAIL if during > most * before else verdict
+    if not limits:
         return Finding(NAME, Verdict.PASS, f"{told}; not judged in this variant", n, figures)
-    verdict = Verdict.FAIL if during > limit else Verdict.PASS
-    return Finding(NAME, verdict, f"{told}; the limit is {limit:.0f} ms", n, figures)
+    is_one = len(limits) == 1
+    told += f"; the limit{' is' if is_one else 's are'} {' and '.join(limits)}"
+    return Finding(NAME, verdict, told, n, figures)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from hailstorm_drills.checkers.base import Finding, Verdict
 from hailstorm_drills.evidence import Evidence
-from hailstorm_drills.pods import DRAINING, GONE, PodLife, pod_at
+from hailstorm_drills.marks import DEPLOY, Mark, of_kind
+from hailstorm_drills.pods import DRAINING, GONE, SPARE_SUFFIX, PodLife, pod_at
 from hailstorm_drills.recorder import epoch
 from hailstorm_loadtests.history import STREAMS, Call
 from hailstorm_operator import api
@@ -61,9 +62,9 @@ def rollouts_of(evidence: Evidence) -> list[Rollout]:
 
 def check_records(evidence: Evidence) -> Finding:
     """
-    FAIL when a rollout has no record or two, did not complete in it, or when the
-    record misses calls or failures that the client had; UNKNOWN without rollouts,
-    records, or their traffic.
+    FAIL when a rollout has no record or two, another end in it than the drill saw (one
+    that no gate had before it completes), or when the record misses calls or failures
+    that the client had; UNKNOWN without rollouts, records, or their traffic.
     """
     wanted = rollouts_of(evidence)
     if evidence.records is None:
@@ -71,7 +72,7 @@ def check_records(evidence: Evidence) -> Finding:
         return Finding(NAME, Verdict.UNKNOWN, f"no RolloutRecords: {why}")
     if not wanted or evidence.history is None:
         return Finding(NAME, Verdict.UNKNOWN, "no rollout was seen, or there is no history")
-    served = _served(evidence.history.calls, evidence.lives)
+    served = calls_by_component(evidence.history.calls, evidence.lives)
     wrong: list[str] = []
     doubts: list[str] = []
     listed: list[dict[str, Any]] = []
@@ -84,6 +85,7 @@ def check_records(evidence: Evidence) -> Finding:
         if len(records) != 1:
             wrong.append(f"{name} has {len(records)} records")
             continue
+        wrong += _other_end(evidence.marks, rollout, name, records[0])
         _compare(records[0], name, rollout, served[rollout.component], wrong, doubts, listed)
     figures: dict[str, Any] = {
         "rollouts": len(wanted),
@@ -123,19 +125,54 @@ def _is_of(record: Mapping[str, Any], rollout: Rollout) -> bool:
     )
 
 
+def _other_end(
+    marks: Sequence[Mark], rollout: Rollout, name: str, record: Mapping[str, Any]
+) -> list[str]:
+    """What the record says became of the rollout, where the drill saw it end otherwise."""
+    status = record["status"]
+    outcome = status.get("outcome")
+    if outcome == api.OUTCOME_PROGRESSING:
+        return []
+    put = [mark for mark in of_kind(marks, DEPLOY) if mark.at <= rollout.first_pod + CLOCK_SECONDS]
+    release = put[-1].figures if put else {}
+    if "kind" not in release:
+        # No gate judged it.
+        wanted, told = {api.OUTCOME_COMPLETE}, "rolled to its end"
+    elif rollout.template_hash in release.get("before", ()):
+        wanted = {api.OUTCOME_COMPLETE, api.OUTCOME_SUPERSEDED}
+        told = "came back"
+    elif release.get("taken_back"):
+        # One that had been promoted may have completed before it was taken back after all.
+        decisions = (status.get("policy") or {}).get("decisions") or []
+        is_late = any(one["verdict"] == api.VERDICT_PROMOTED for one in decisions)
+        if outcome == api.OUTCOME_FAILED and status.get("reason") != api.REASON_ROLLED_BACK:
+            outcome = f"{outcome} by {status.get('reason')}"
+        wanted = {api.OUTCOME_FAILED, *([api.OUTCOME_COMPLETE] if is_late else [])}
+        told = "was taken back by its policy"
+    elif release.get("verdict") == api.VERDICT_PROMOTED:
+        # The next one may come before it has rolled to its end.
+        wanted = {api.OUTCOME_COMPLETE, api.OUTCOME_SUPERSEDED}
+        told = "was promoted"
+    else:
+        # Taken back by hand, or not judged: how far it got is what the drill did not see.
+        return []
+    return [] if outcome in wanted else [f"{name} {told}, the record says {outcome}"]
+
+
 def _target(record: Mapping[str, Any]) -> str:
     return str(record.get("spec", {}).get("targetRef", {}).get("name", ""))
 
 
-def _served(calls: Sequence[Call], lives: Sequence[PodLife]) -> "_Served":
-    """The client's calls by the component that answers them."""
+def calls_by_component(calls: Sequence[Call], lives: Sequence[PodLife]) -> "_Served":
+    """The client's calls by the component that answers them; none of one that answers none."""
     methods: dict[str, str] = {}
     found: dict[str, list[Call]] = {}
     for call in calls:
         if call.method not in methods and call.upstream:
             life = pod_at(lives, call.upstream.rpartition(":")[0], call.ended)
             if life is not None:
-                methods[call.method] = life.component
+                # A spare that serves answers for its service.
+                methods[call.method] = life.component.removesuffix(SPARE_SUFFIX)
     for call in calls:
         if call.method in methods:
             found.setdefault(methods[call.method], []).append(call)
@@ -157,12 +194,9 @@ def _compare(
     listed: list[dict[str, Any]],
 ) -> None:
     status = record["status"]
-    outcome = status.get("outcome")
-    if outcome == api.OUTCOME_PROGRESSING:
+    if status.get("outcome") == api.OUTCOME_PROGRESSING:
         doubts.append(f"{name}: the record is not closed")
         return
-    if outcome != api.OUTCOME_COMPLETE:
-        wrong.append(f"{name} rolled to its end, the record says {outcome}")
     during = status.get("traffic", {}).get("during")
     if not during:
         doubts.append(f"{name}: the record has no traffic yet")

@@ -9,7 +9,7 @@ has seen, so what users feel is whether an event was lost or came twice.
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ EXAMPLES: Final = 5
 # deadline on the way; three times that.
 RESUME_SECONDS: Final = 10.0
 _FIGURES: Final = re.compile(r"(after|changes|resumed)=(\w+)")
+_OFFERS: Final = re.compile(r"\boffers=(\d+)")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ def mended(calls: Sequence[Call]) -> set[int]:
 def check_streams(evidence: Evidence) -> Finding:
     """
     FAIL when an event was lost or doubled, or a stream was not resumed where it
-    ended; UNKNOWN when no stream was open while the fault lasted.
+    ended; UNKNOWN when no stream was open while the fault lasted, or, where drivers
+    answer for themselves, none of offers or not one offer.
     """
     fault = evidence.fault
     if evidence.history is None or fault is None:
@@ -134,10 +136,13 @@ def check_streams(evidence: Evidence) -> Finding:
     every = [link.call for links in trips.values() for link in links] + offers
     during = [c for c in every if c.started < fault.end and c.ended > fault.start]
     n = sum(link.changes for links in trips.values() for link in links)
+    brought = sum(int(found[1]) for c in offers if (found := _OFFERS.search(c.detail or "")))
     figures: dict[str, Any] = {
         "trips_followed": len(trips),
         "offer_streams": len(offers),
+        "offers": brought,
         "open_during_fault": len(during),
+        "offer_streams_during_fault": sum(call.method == OFFERS for call in during),
         "changes": n,
         "resumed_by_marker": sum(link.is_resumed for links in trips.values() for link in links),
         "broken": len(broken),
@@ -148,16 +153,28 @@ def check_streams(evidence: Evidence) -> Finding:
         "bound95": bound95(len(violations), n),
     }
     told = (
-        f"{n} changes on {len(trips)} trips and {len(offers)} streams of offers, "
+        f"{n} changes on {len(trips)} trips, {brought} offers on {len(offers)} streams of them, "
         f"{len(during)} open while the fault lasted; {figures['resumed_by_marker']} resumed by "
         f"marker, {len(healed)} of {len(broken)} broken ones resumed"
     )
     if violations:
         why = f"{len(violations)} wrong: {'; '.join(violations[:EXAMPLES])} ({told})"
         return Finding(NAME, Verdict.FAIL, why, n, figures)
-    if not during or n == 0:
-        return Finding(NAME, Verdict.UNKNOWN, f"nothing to judge: {told}", n, figures)
+    missing = _missing(evidence, figures)
+    if missing:
+        return Finding(NAME, Verdict.UNKNOWN, f"{missing}: {told}", n, figures)
     return Finding(NAME, Verdict.PASS, f"nothing lost or doubled: {told}", n, figures)
+
+
+def _missing(evidence: Evidence, figures: Mapping[str, Any]) -> str:
+    """What a PASS would not rest on; empty for nothing."""
+    if not figures["open_during_fault"] or not figures["changes"]:
+        return "nothing to judge"
+    if not evidence.parameters.load.get("answers_offers"):
+        return ""
+    if not figures["offer_streams_during_fault"]:
+        return "drivers were to answer, and no stream of offers was open while the fault lasted"
+    return "" if figures["offers"] else "drivers were to answer, and no offer reached one"
 
 
 def _wrong(trip_id: str, links: Sequence[Link]) -> list[str]:

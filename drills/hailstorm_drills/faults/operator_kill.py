@@ -17,6 +17,12 @@ OPERATOR_KILL: Final = "operator-kill"
 OPERATOR: Final = "operator"
 
 
+def operator_pods(stage: Stage) -> list[dict[str, Any]]:
+    """The operator's pods, those that are ending included; raises CommandError."""
+    found = stage.cluster.get("pods", stage.parameters.operator_namespace)["items"]
+    return [pod for pod in found if component_of(pod) == OPERATOR]
+
+
 @dataclass
 class OperatorKill:
     """A rollout, and `times` kills of the operator while it goes on."""
@@ -71,9 +77,7 @@ class OperatorKill:
         self.rollout.clean_up()
 
     def _pod(self) -> dict[str, Any] | None:
-        namespace = self.stage.parameters.operator_namespace
-        pods = self.stage.cluster.get("pods", namespace)["items"]
-        return next((pod for pod in pods if component_of(pod) == OPERATOR), None)
+        return next(iter(operator_pods(self.stage)), None)
 
     def _is_back(self) -> str | None:
         pod = self._pod()

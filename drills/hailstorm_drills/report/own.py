@@ -30,6 +30,16 @@ def own_tiles(told: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             f"{streams['broken_and_resumed']} of {streams['broken']} broken"
         )
         tiles.append(("changes on streams", f"{streams['changes']:,}", note))
+    scaler = figures.get("scaler", {}).items()
+    for name, steps in ((name, own) for name, own in scaler if isinstance(own, dict)):
+        apart = steps["shortest_wait_seconds"]
+        note = f"{_seconds(apart)} apart at least, {steps['user_calls']:,} calls of users to it"
+        tiles.append((f"steps down of {name}", str(len(steps["steps"])), note))
+    if "watched_seconds" in (kept := figures.get("no-shrink", {})):
+        first = min(kept["first_fall_seconds"].values(), default=None)
+        value = "none" if first is None else _seconds(first)
+        note = f"to the first pod less; {kept['window_seconds']:g} s are promised"
+        tiles.append(("after the operator's return", value, note))
     if "failed_attempts" in (attempts := figures.get("attribution", {})):
         note = f"put to pod and phase, of {attempts['attempts']:,} attempts"
         value = f"{attempts['attributed']:,} of {attempts['failed_attempts']:,}"

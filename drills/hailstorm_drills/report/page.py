@@ -15,6 +15,7 @@ from typing import Any, Final
 from hailstorm_drills.attribution import Attributed, buckets, share
 from hailstorm_drills.evidence import Evidence
 from hailstorm_drills.operator_records import of_this_drill
+from hailstorm_drills.pods import SPARE_SUFFIX
 from hailstorm_drills.report import panels
 from hailstorm_drills.report.html import table
 from hailstorm_drills.report.own import each_section, own_tiles
@@ -26,7 +27,11 @@ MAX_FAILURES: Final = 100
 # The checks whose PASS is a zero, which says no more than its 3/n.
 ZEROES: Final = frozenset({"availability", "I1", "I2", "I3", "I4", "effects", "chain"})
 # Components in the order of a request's way; others are not drawn.
-COMPONENTS: Final = ("edge", "dispatch", "location", "trip", "postgres", "redis")
+COMPONENTS: Final = (
+    "edge",
+    *(name for of in ("dispatch", "location", "trip") for name in (of, f"{of}{SPARE_SUFFIX}")),
+    *("postgres", "redis"),
+)
 
 
 def render_page(evidence: Evidence, judgement: Judgement) -> str:
@@ -83,7 +88,8 @@ def _tiles(told: Mapping[str, Any]) -> str:
         (
             "p99 during the fault",
             _unit(p99.get("fault"), "ms"),
-            f"{_unit(p99.get('baseline'), 'ms')} before, {_unit(p99.get('recovery'), 'ms')} after",
+            f"{_unit(p99.get('baseline'), 'ms')} before, {_unit(p99.get('recovery'), 'ms')} after"
+            + _times(told["p99_ratio"], told["max_p99_ratio"]),
         ),
         ("recovery", _unit(told["recovery_seconds"], "s"), "last bad window, from the start"),
         ("put to a pod", _share(told["attributed_share"]), "of what was not ok"),
@@ -99,6 +105,12 @@ def _tiles(told: Mapping[str, Any]) -> str:
         )
         + "</section>"
     )
+
+
+def _times(ratio: float | None, most: float | None) -> str:
+    if ratio is None:
+        return ""
+    return f"; {ratio:g} times" + (f", at most {most:g} asked" if most is not None else "")
 
 
 def _pictures(evidence: Evidence, judgement: Judgement) -> str:

@@ -53,7 +53,7 @@ def _impact(told: Mapping[str, Any]) -> str:
         f"- Calls: {told['offered']:,} offered, {told['failed']:,} failed{share}, "
         f"{told['unknown']:,} with an outcome that nobody knows, {told['shed']:,} shed.\n"
         f"- Retried by the edge and answered: {told['retried_ok']:,}.\n"
-        f"- p99 from the moment a call was due: {waited}.\n"
+        f"- p99 from the moment a call was due: {waited}{_times(told)}.\n"
         f"- Last bad moment, from the fault's start: {_known(told['recovery_seconds'], 's')}.\n"
         f"- The operator's first record of it: {_known(told['detection_seconds'], 's')}."
     )
@@ -92,6 +92,14 @@ def _timeline(evidence: Evidence) -> str:
         f"- {dt.datetime.fromtimestamp(at, dt.UTC):%H:%M:%S.%f}"[:-3] + f" {what}"
         for at, what in sorted(moments)
     )
+
+
+def _times(told: Mapping[str, Any]) -> str:
+    ratio, most = told["p99_ratio"], told["max_p99_ratio"]
+    if ratio is None:
+        return ""
+    asked = f"; at most {most:g} times was asked" if most is not None else ""
+    return f" ({ratio:g} times during the fault{asked})"
 
 
 def _known(value: float | None, unit: str) -> str:

@@ -10,6 +10,7 @@ look on, and the drill has to take the release back by hand.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from hailstorm_drills.checkers.attempts import check_attribution
 from hailstorm_drills.checkers.bad_release import (
     DETECTED,
     LATE,
@@ -26,6 +27,7 @@ from hailstorm_drills.checkers.bad_release import (
     out_after_deadline,
 )
 from hailstorm_drills.checkers.base import Checker
+from hailstorm_drills.checkers.records import check_records
 from hailstorm_drills.faults.base import Fault
 from hailstorm_drills.faults.judged_release import JudgedRelease, first_seed, rehearsal
 from hailstorm_drills.faults.repeated import Repeated
@@ -136,7 +138,12 @@ def _make(
             "interval_seconds": 10.0,
         },
         "load": LOAD,
-        "checkers": checkers,
+        "checkers": (
+            *checkers,
+            # Failures are the point here: each must lie in a record, and at a pod.
+            ("records", check_records),
+            ("attribution", check_attribution),
+        ),
         "instead": {TOOK_HOLD: check_releases_came(must_serve=serves), **instead},
     }
     return Scenario(**{**scenario, **changes})

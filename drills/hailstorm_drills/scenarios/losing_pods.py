@@ -102,7 +102,7 @@ KILL_POD: Final = Scenario(
     components=COMPONENTS,
     steps=kill_steps,
     make_fault=lambda stage: KillPods(stage, stage.parameters.components or COMPONENTS),
-    defaults={"fault_seconds": 180.0, "interval_seconds": 10.0},
+    defaults={"fault_seconds": 180.0, "interval_seconds": 10.0, "offers": True},
     checkers=(
         ("kills", check_kills),
         ("streams", check_streams),

@@ -30,6 +30,9 @@ from hailstorm_drills.scenarios.rolling_deploy import (
     rollout,
 )
 
+# What the project asks of p99 while it rolls, against that before.
+MAX_P99_RATIO: Final = 1.5
+
 
 def values_of(p: Parameters, number: int) -> tuple[str, ...]:
     """The values of the n-th deploy, from 1: odd ones go forth, even ones come back."""
@@ -84,6 +87,8 @@ SCENARIO: Final = Scenario(
         "took_hold_seconds": 90.0,
         "healed_seconds": 150.0,
         "min_user_calls": 30_000,
+        "max_p99_ratio": MAX_P99_RATIO,
+        "offers": True,
     },
     checkers=(
         ("repetitions", check_repetitions),

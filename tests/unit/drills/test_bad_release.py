@@ -338,10 +338,12 @@ def test_verdict_is_the_first_unless_the_watch_takes_it_back() -> None:
 
 def test_verdict_of_the_drill_follows_its_own_checkers(bad: Make) -> None:
     judgement = judge(bad())
-    assert [finding.checker for finding in judgement.findings][-3:] == [
+    assert [finding.checker for finding in judgement.findings][-5:] == [
         "detected",
         "late-failures",
         "restored",
+        "records",
+        "attribution",
     ]
     assert as_json(bad(), judgement)["detection_seconds"] == 2.53
     names = [name for name, _ in checkers_of("bad-deploy")]

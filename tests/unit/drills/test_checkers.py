@@ -118,6 +118,32 @@ def test_latency_fails_above_the_limit(evidence: Make, call: MakeCall) -> None:
     assert check_latency(with_calls(evidence, *slow)).verdict is FAIL
 
 
+@pytest.mark.parametrize(
+    ("limits", "verdict", "told"),
+    [
+        ({"max_p99_ratio": 1.5}, FAIL, "the limits are 1000 ms and 1.5 times"),
+        ({"max_p99_ratio": 25.0}, PASS, "the limits are 1000 ms and 25 times"),
+        ({"max_p99_ratio": 1.5, "max_fault_p99_ms": None}, FAIL, "the limit is 1.5 times"),
+        ({"max_p99_ratio": 25.0, "max_fault_p99_ms": 499.0}, FAIL, "the limits are 499 ms and"),
+        ({"max_fault_p99_ms": None}, PASS, "not judged in this variant"),
+    ],
+)
+def test_latency_is_held_against_that_before(
+    limits: dict[str, Any],
+    verdict: Verdict,
+    told: str,
+    evidence: Make,
+    call: MakeCall,
+    parameters: Any,
+) -> None:
+    # 500 ms during, 20 ms before.
+    slow = [call(75.0 + n / 10, 0.5) for n in range(12)]
+    found = check_latency(with_calls(evidence, *slow, parameters=parameters(**limits)))
+    assert found.verdict is verdict
+    assert told in found.why
+    assert found.figures.get("max_p99_ratio") == limits.get("max_p99_ratio")
+
+
 def test_latency_counts_from_the_intended_start(evidence: Make, call: MakeCall) -> None:
     late = [call(75.0 + n / 10, 1.5, started=76.4 + n / 10) for n in range(12)]
     assert check_latency(with_calls(evidence, *late)).verdict is FAIL

@@ -151,6 +151,24 @@ def test_other_state_at_the_same_version_breaks_i3(
     assert found.verdict is Verdict.FAIL
 
 
+def test_answers_of_drivers_name_no_version_and_are_no_lost_writes(
+    evidence: Make, call: Callable[..., Call]
+) -> None:
+    events = trip("a", "d1", 0, "REQUESTED", "OFFERED")
+    events.append({**trip("a", "d1", 2, "REQUESTED")[0], "version": 3, "move": "DECLINE"})
+    answer = {"trip_id": "a", "driver_id": "d1", "key": "DeclineOffer-o1"}
+    declined = call(2.0, method="DeclineOffer", **answer)
+    late = call(3.0, method="AcceptOffer", code="FAILED_PRECONDITION", **answer)
+    seen = evidence(facts=facts(events), history=History((declined, declined, late)))
+    found = check_acknowledged(seen)
+    assert (found.verdict, found.n) == (Verdict.PASS, 1)
+    # Told twice by one driver it is one decline; another offer's would be another.
+    other = call(4.0, method="DeclineOffer", **{**answer, "key": "DeclineOffer-o2"})
+    lost = check_acknowledged(evidence(facts=facts(events), history=History((declined, other))))
+    assert lost.verdict is Verdict.FAIL
+    assert "trip a was declined 2 times, stored: 1" in lost.why
+
+
 def test_failed_and_unknown_calls_acknowledge_nothing(
     evidence: Make, call: Callable[..., Call]
 ) -> None:

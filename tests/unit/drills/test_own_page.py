@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 
 from hailstorm_drills.evidence import Evidence
+from hailstorm_drills.faults.operator_away import OPERATOR_AWAY
 from hailstorm_drills.marks import DEPLOY, KILL, Mark, Marks, read_marks
+from hailstorm_drills.replicas import Count
 from hailstorm_drills.report.own import each_section, own_tiles
 from hailstorm_drills.report.page import render_page
+from hailstorm_drills.report.postmortem import render_postmortem
+from hailstorm_drills.scalers import SCALER
 from hailstorm_drills.verdict import as_json, judge
 
 Make = Callable[..., Evidence]
@@ -51,6 +55,38 @@ def test_page_marks_every_deploy_and_tells_of_the_naive_arm(
     told = as_json(seen, judgement)
     assert told["control"]["offered"] == 1000
     assert told["marks"][0]["kind"] == DEPLOY
+
+
+def test_page_tells_of_p99_against_that_before(evidence: Make, parameters: Any) -> None:
+    seen = evidence(parameters=parameters(drill="restart", max_p99_ratio=1.5))
+    judgement = judge(seen)
+    told = as_json(seen, judgement)
+    assert (told["p99_ratio"], told["max_p99_ratio"]) == (1.0, 1.5)
+    assert "20 ms before, 20 ms after; 1 times, at most 1.5 asked" in render_page(seen, judgement)
+    assert "1 times during the fault; at most 1.5 times was asked" in render_postmortem(
+        seen, judgement
+    )
+    free = evidence()
+    assert "20 ms after; 1 times<" in render_page(free, judge(free))
+
+
+def test_page_tells_of_the_operators_own_drills(evidence: Make, parameters: Any) -> None:
+    counts = {"trip": (Count(-9.0, 3), Count(99.5, 2))}
+    figures = {"writes": [{"from": 3, "to": 2}], "spare_moves": []}
+    stepped = evidence(
+        parameters=parameters(drill="scaler-steps-down", replicas=3, to_replicas=2),
+        replicas=counts,
+        marks=[Mark(SCALER, "trip", 60.0, 99.0, figures)],
+    )
+    tiles = {name: value for name, value, _ in own_tiles(as_json(stepped, judge(stepped)))}
+    assert tiles["steps down of trip"] == "1"
+    away = evidence(
+        parameters=parameters(drill="operator-away", replicas=3, to_replicas=2),
+        replicas=counts,
+        marks=[Mark(OPERATOR_AWAY, "operator", 61.0, 90.0)],
+    )
+    tiles = {name: value for name, value, _ in own_tiles(as_json(away, judge(away)))}
+    assert tiles["after the operator's return"] == "9.5 s"
 
 
 def test_page_has_every_kill_with_its_recovery(evidence: Make, parameters: Any) -> None:

@@ -86,6 +86,15 @@ def test_life_is_read_from_events() -> None:
     assert life.spans(end=20)[-1] == (8, 10, "draining")
 
 
+def test_spare_is_no_pod_of_its_service_whatever_labels_it_has() -> None:
+    life = [event(1, "ADDED"), event(2, running=True, ready=True), event(3, ready=True)]
+    for each, component in zip(life, ("trip-spare", "trip", "trip-spare"), strict=True):
+        labels = each["object"]["metadata"]["labels"]
+        labels |= {"app.kubernetes.io/component": component, "hailstorm.dev/spare-of": "trip"}
+    for seen in (life, life[:2]):
+        assert [found.component for found in read_lives(seen)] == ["trip-spare"]
+
+
 def test_pod_that_comes_back_under_its_name_is_another_life() -> None:
     lives = read_lives([*LIFE, event(12, "ADDED", uid="u2")])
     assert [life.is_gone for life in lives] == [True, False]

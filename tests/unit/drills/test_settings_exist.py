@@ -16,7 +16,8 @@ def test_settings_of_drill_and_twin_are_values_of_the_chart(name: str, parameter
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     schema = (CHART / "values.schema.json").read_text(encoding="utf-8")
     scenario = scenarios()[name]
-    settings = (*scenario.settings(parameters(drill=name)), *scenario.twin_settings)
+    ours = scenario.release_settings(parameters(drill=name, offers=True))
+    settings = (*ours, *scenario.twin_settings)
     for setting in settings:
         path, _, value = setting.partition("=")
         found = values

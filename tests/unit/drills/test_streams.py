@@ -122,6 +122,7 @@ def test_offer_that_expired_unanswered_was_lost(
         followed(
             evidence,
             watch(call, 55, 90, 0, 6),
+            offers(call, 1, 129),
             *([answer] if is_answered else []),
             facts={"trips": [], "events": events, "keys": []},
             parameters=parameters(load={"answers_offers": True, "silent_share": 0}),
@@ -129,3 +130,34 @@ def test_offer_that_expired_unanswered_was_lost(
     )
     assert found.figures["lost_offers"] == (0 if is_answered else 1)
     assert found.verdict is (Verdict.PASS if is_answered else Verdict.FAIL)
+
+
+@pytest.mark.parametrize(
+    ("streams", "told"),
+    [
+        ([], "no stream of offers was open while the fault lasted"),
+        ([(1, 30)], "no stream of offers was open while the fault lasted"),
+        ([(1, 129)], None),
+    ],
+)
+def test_where_drivers_answer_a_stream_of_offers_must_be_open_in_the_fault(
+    streams: list[tuple[float, float]], told: str | None, evidence: Make, call: Any, parameters: Any
+) -> None:
+    own = [offers(call, at, end) for at, end in streams]
+    asked = parameters(load={"answers_offers": True, "silent_share": 0.1})
+    seen = followed(evidence, watch(call, 55, 90, 0, 6), *own, parameters=asked)
+    found = check_streams(seen)
+    assert found.verdict is (Verdict.UNKNOWN if told else Verdict.PASS)
+    assert (told or "3 offers on 1 streams") in found.why
+    # Without drivers who answer there are no such streams, and none is missed.
+    assert check_streams(followed(evidence, watch(call, 55, 90, 0, 6))).verdict is Verdict.PASS
+
+
+def test_streams_that_brought_no_offer_say_nothing(
+    evidence: Make, call: Any, parameters: Any
+) -> None:
+    idle = offers(call, 1, 129, detail="offers=0 withdrawals=0 resumed=False")
+    asked = parameters(load={"answers_offers": True, "silent_share": 0.1})
+    found = check_streams(followed(evidence, watch(call, 55, 90, 0, 6), idle, parameters=asked))
+    assert found.verdict is Verdict.UNKNOWN
+    assert "no offer reached one" in found.why

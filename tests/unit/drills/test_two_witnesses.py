@@ -15,7 +15,7 @@ from hailstorm_drills.checkers.repetitions import check_operator_kills, check_re
 from hailstorm_drills.evidence import Evidence
 from hailstorm_drills.faults.operator_kill import OPERATOR_KILL
 from hailstorm_drills.marks import DEPLOY, KILL, Mark
-from hailstorm_drills.verdict import judge
+from hailstorm_drills.verdict import checkers_of, judge
 from hailstorm_loadtests.history import History
 
 Make = Callable[..., Evidence]
@@ -102,6 +102,76 @@ def test_failure_that_the_record_does_not_have_fails(evidence: Make, call: Any) 
 )
 def test_records_without_data_are_unknown(changes: dict[str, Any], evidence: Make) -> None:
     assert check_records(evidence(**changes)).verdict is UNKNOWN
+
+
+def judged(**figures: Any) -> list[Mark]:
+    """The mark of a release that the gate judged, handed over before its first pod."""
+    return [Mark(DEPLOY, "release", 60.0, 90.0, {"kind": "bad", "before": ["old"], **figures})]
+
+
+TAKEN_BACK = {"taken_back": True, "verdict": "aborted"}
+PROMOTED = {"taken_back": False, "verdict": "promoted"}
+ROLLED_BACK = {"outcome": "failed", "reason": "RolledBackByPolicy"}
+AFTER_ALL = {"policy": {"decisions": [{"verdict": "promoted"}, {"verdict": "aborted"}]}}
+
+
+@pytest.mark.parametrize(
+    ("release", "status"),
+    [
+        (TAKEN_BACK, ROLLED_BACK),
+        # It had completed before its watch ended.
+        (TAKEN_BACK, {"outcome": "complete", **AFTER_ALL}),
+        (PROMOTED, {"outcome": "complete"}),
+        (PROMOTED, {"outcome": "superseded"}),
+        # Taken back by hand: how far it had come is not known.
+        ({"taken_back": False}, {"outcome": "failed", "reason": "ProgressDeadlineExceeded"}),
+        # Its template is one from before: the way back.
+        ({**TAKEN_BACK, "before": ["trip-new"]}, {"outcome": "complete"}),
+    ],
+)
+def test_records_of_judged_releases_end_as_the_drill_saw_it(
+    release: dict[str, Any], status: dict[str, Any], evidence: Make
+) -> None:
+    found = check_records(evidence(records=[record(**status)], marks=judged(**release)))
+    assert (found.verdict, found.n) == (PASS, 1)
+
+
+@pytest.mark.parametrize(
+    ("release", "status", "told"),
+    [
+        (TAKEN_BACK, {"outcome": "complete"}, "was taken back by its policy, the record says comp"),
+        (TAKEN_BACK, {"outcome": "superseded"}, "the record says superseded"),
+        (TAKEN_BACK, {**ROLLED_BACK, "reason": "Other"}, "the record says failed by Other"),
+        (PROMOTED, ROLLED_BACK, "was promoted, the record says failed"),
+        ({**TAKEN_BACK, "before": ["trip-new"]}, ROLLED_BACK, "came back, the record says failed"),
+    ],
+)
+def test_records_of_judged_releases_that_end_otherwise_fail(
+    release: dict[str, Any], status: dict[str, Any], told: str, evidence: Make
+) -> None:
+    found = check_records(evidence(records=[record(**status)], marks=judged(**release)))
+    assert found.verdict is FAIL
+    assert told in found.why
+
+
+def test_failure_of_a_judged_release_that_its_record_lacks_fails(evidence: Make, call: Any) -> None:
+    good = evidence()
+    assert good.history is not None
+    bad = call(70.0, code="INTERNAL", outcome="fail")
+    calls = tuple(sorted((*good.history.calls, bad), key=lambda c: c.intended))
+    changes = {"marks": judged(**TAKEN_BACK), "history": History(calls)}
+    without = check_records(evidence(records=[record(**ROLLED_BACK)], **changes))
+    assert without.verdict is FAIL
+    whole = record(**ROLLED_BACK, during={"failed": 1})
+    assert check_records(evidence(records=[whole], **changes)).verdict is PASS
+
+
+def test_gate_drills_ask_for_records_and_for_pods() -> None:
+    for name in ("bad-deploy", "bad-deploy-slow", "bad-deploy-never-ready", "aa"):
+        asked = dict(checkers_of(name))
+        assert asked["records"] is check_records
+        # What the recorder keeps is shorter than `aa`.
+        assert ("attribution" in asked) is (name != "aa")
 
 
 def seen(*failures: tuple[float, str], **changes: Any) -> dict[str, Any]:
