@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -11,9 +12,24 @@ from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.comparison import __main__ as command
 from hailstorm_drills.comparison import recording as recordings
 from hailstorm_drills.comparison.figures import first_capacity, flaps, measure, value_at
+from hailstorm_drills.comparison.kept import commit_of, find_origin, keep, kept
 from hailstorm_drills.comparison.page import render_page
-from hailstorm_drills.comparison.recording import LoadSeen, Recording, RecordingError, Sample
-from hailstorm_drills.comparison.settings import ARMS, CPU_HPA, IN_FLIGHT_HPA, OURS, Settings
+from hailstorm_drills.comparison.recording import (
+    LoadSeen,
+    Origin,
+    Recording,
+    RecordingError,
+    Sample,
+)
+from hailstorm_drills.comparison.settings import (
+    ARMS,
+    CPU_HPA,
+    IN_FLIGHT_HPA,
+    OURS,
+    SHAPES,
+    Settings,
+    settings_for,
+)
 from hailstorm_drills.comparison.verdicts import judge, ratios
 from hailstorm_drills.images import images_of
 from hailstorm_drills.runner import SetupError
@@ -21,10 +37,21 @@ from hailstorm_drills.runner import SetupError
 START = 1_000.0
 WHEN = "1970-01-01T00:16:40Z"
 SETTINGS = Settings(hold_seconds=30)
+HERE = Origin("cluster-1", "commit-1")
 IMAGES = {"drills": "d:a", "envoy": "e:c", "operator": "o:b"}
 
 
-def make_recording(arm=OURS, *, slow_for=0.0, serve_after=0.5, settings=SETTINGS, code="OK", lag=1):
+def make_recording(
+    arm=OURS,
+    *,
+    slow_for=0.0,
+    serve_after=0.5,
+    settings=SETTINGS,
+    code="OK",
+    lag=1,
+    origin=HERE,
+    start=START,
+):
     """A step of 30 s at 10/s to 50/s; slow for so long after it, five pods after `serve_after`."""
     rates = tuple(10.0 if second < 30 else 50.0 for second in range(settings.seconds))
     samples = []
@@ -36,12 +63,13 @@ def make_recording(arm=OURS, *, slow_for=0.0, serve_after=0.5, settings=SETTINGS
             samples.append(Sample(due, lag, 500.0 if is_slow else 60.0, ok))
     return Recording(
         arm=arm,
-        settings=settings.as_json(),
+        settings=settings.of_arm(arm),
         images=IMAGES,
-        load=LoadSeen(START, rates, tuple(samples), 1.0),
-        serving=((START - 20, 2), (START + 30 + serve_after, 5)),
-        desired=((START - 20, 2), (START + 31, 5)),
-        pods=((START - 20, START + 100), (START + 40, START + 50)),
+        origin=origin,
+        load=LoadSeen(start, rates, tuple(samples), 1.0),
+        serving=((start - 20, 2), (start + 30 + serve_after, 5)),
+        desired=((start - 20, 2), (start + 31, 5)),
+        pods=((start - 20, start + 100), (start + 40, start + 50)),
         spares=0,
     )
 
@@ -171,6 +199,34 @@ def test_judge_of_a_spike_compares_cost_with_rivals_that_held_the_slo():
     assert verdict == Verdict.FAIL
 
 
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "step"])
+def test_judge_asks_whether_ours_held_the_slo(shape):
+    settings = settings_for(shape)
+    figures = figures_of(0.5, 0.0, 0.0)
+    names, verdict = verdicts_of(figures, settings)
+    # Every rival held it, and ours was no dearer: nothing else fails.
+    assert {name for name, one in names.items() if one != Verdict.PASS} == {"ours held the SLO"}
+    assert names["ours held the SLO"] == verdict == Verdict.FAIL
+    figures[OURS] = dataclasses.replace(figures[OURS], over_slo=figures[OURS].offered // 100)
+    names, verdict = verdicts_of(figures, settings)
+    assert names["ours held the SLO"] == verdict == Verdict.PASS
+    del figures[OURS]
+    assert verdicts_of(figures, settings)[0]["ours held the SLO"] == Verdict.UNKNOWN
+
+
+def test_pod_seconds_name_the_flag_that_finds_what_a_rival_needs():
+    settings = settings_for("ramp", rivals_from={IN_FLIGHT_HPA: 3})
+    lines, _ = judge(figures_of(0.5, 5.0, 0.0), settings)
+    why = {line.name: (line.verdict, line.why) for line in lines}
+    verdict, told = why["pod-seconds, against HPA on CPU 60 %"]
+    assert verdict == Verdict.UNKNOWN
+    assert told.startswith("from 2 pods on it left")
+    assert "--rival-min-replicas" in told
+    verdict, told = why["pod-seconds, against HPA on the edge's in-flight"]
+    assert verdict == Verdict.PASS
+    assert "from 3 pods on" in told
+
+
 def test_ratios_say_nothing_of_a_zero():
     found = ratios(figures_of(cpu=0.0))
     assert found[CPU_HPA]["over_slo"] is None
@@ -242,30 +298,101 @@ def test_recording_survives_a_file():
     assert measure(after, SETTINGS) == measure(before, SETTINGS)
 
 
-def keep(folder, one):
-    document = recordings.as_json(one)
+def write(folder, one, settings=SETTINGS):
     folder.mkdir(exist_ok=True)
-    (folder / f"{one.arm}.json").write_text(json.dumps(document))
-    return document
+    keep(folder / settings.file_of(one.arm), one)
 
 
-def test_kept_passes_over_other_settings_and_other_images(tmp_path):
-    document = keep(tmp_path, make_recording())
-    assert set(command.kept(tmp_path, SETTINGS, IMAGES)) == {OURS}
-    assert command.kept(tmp_path, Settings(hold_seconds=31), IMAGES) == {}
-    for name in ("drills", "operator"):
-        assert command.kept(tmp_path, SETTINGS, {**IMAGES, name: "x:new"}) == {}
-    # As recordings were before images were noted.
-    del document["images"]
+def test_kept_passes_over_what_is_another_measurement(tmp_path):
+    write(tmp_path, make_recording())
+    assert set(kept(tmp_path, SETTINGS, IMAGES, HERE)[0]) == {OURS}
+    for settings, images, origin, why in (
+        (Settings(hold_seconds=31), IMAGES, HERE, "settings"),
+        (SETTINGS, {**IMAGES, "drills": "x:new"}, HERE, "images"),
+        (SETTINGS, {**IMAGES, "operator": "x:new"}, HERE, "images"),
+        (SETTINGS, IMAGES, Origin("cluster-2", HERE.commit), "cluster"),
+        (SETTINGS, IMAGES, Origin(HERE.cluster, "commit-2"), "commit"),
+    ):
+        found, refused = kept(tmp_path, settings, images, origin)
+        assert found == {}
+        assert why in refused[OURS]
+
+
+@pytest.mark.parametrize("without", ["images", "origin"])
+def test_kept_passes_over_recordings_of_before(tmp_path, without):
+    document = recordings.as_json(make_recording())
+    del document[without]
     (tmp_path / f"{OURS}.json").write_text(json.dumps(document))
-    assert command.kept(tmp_path, SETTINGS, IMAGES) == {}
+    assert kept(tmp_path, SETTINGS, IMAGES, HERE)[0] == {}
+    assert kept(tmp_path, SETTINGS, IMAGES, None)[0] == {}
 
 
-def test_arms_that_are_kept_are_told_of_and_keep_their_time(tmp_path, monkeypatch, capsys):
+def test_kept_judges_the_newest_and_what_was_run_with_it(tmp_path):
+    older = Origin("cluster-0", "commit-1")
+    write(tmp_path, make_recording(CPU_HPA, origin=older))
+    write(tmp_path, make_recording(IN_FLIGHT_HPA, start=START + 300))
+    write(tmp_path, make_recording(OURS, start=START + 600))
+    found, refused = kept(tmp_path, SETTINGS, IMAGES, None)
+    assert set(found) == {IN_FLIGHT_HPA, OURS}
+    assert set(refused) == {CPU_HPA}
+
+
+def test_kept_looks_only_at_what_an_arm_depends_on(tmp_path):
+    for arm in ARMS:
+        write(tmp_path, make_recording(arm))
+    fewer = dataclasses.replace(SETTINGS, spares=1)
+    assert set(kept(tmp_path, fewer, IMAGES, HERE)[0]) == {CPU_HPA, IN_FLIGHT_HPA}
+    raised = dataclasses.replace(SETTINGS, rivals_from={CPU_HPA: 5})
+    assert set(kept(tmp_path, raised, IMAGES, HERE)[0]) == {IN_FLIGHT_HPA, OURS}
+    write(tmp_path, make_recording(CPU_HPA, settings=raised), raised)
+    # Each beside the other, so that neither has to be run again.
+    for settings, least in ((raised, 5), (SETTINGS, 2)):
+        found, _ = kept(tmp_path, settings, IMAGES, HERE)
+        assert found[CPU_HPA].settings["min_replicas"] == least
+
+
+def git(folder, *words):
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    subprocess.run(["git", *author, *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_commit_says_when_files_differ_from_it_and_docs_do_not_count(tmp_path):
+    (tmp_path / "docs").mkdir()
+    for file in ("code", "docs/scaling.json"):
+        (tmp_path / file).write_text("1")
+    assert commit_of(tmp_path) == ""
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--message", "first")
+    commit = commit_of(tmp_path)
+    assert len(commit) == 40
+    (tmp_path / "docs" / "scaling.json").write_text("2")
+    assert commit_of(tmp_path) == commit
+    (tmp_path / "code").write_text("2")
+    assert commit_of(tmp_path) == f"{commit}+changes"
+
+
+def test_the_origin_is_the_clusters_oldest_namespace(tmp_path):
+    class Answers:
+        def kubectl(self, *words):
+            assert words[:3] == ("get", "namespace", "kube-system")
+            return "uid-1\n"
+
+    assert find_origin(Answers(), tmp_path) == Origin("uid-1", "")
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The arms that a command line runs, on this cluster and at this commit."""
+    arms = []
+    monkeypatch.setattr(command, "find_origin", lambda _: HERE)
+    monkeypatch.setattr(command, "_run", lambda _, __, ___, names, ____: arms.extend(names))
+    return arms
+
+
+def test_arms_that_are_kept_are_told_of_and_keep_their_time(tmp_path, ran, capsys):
     for arm in (CPU_HPA, OURS):
-        keep(tmp_path / "compare-step", make_recording(arm))
-    ran = []
-    monkeypatch.setattr(command, "_run", lambda _, __, arms, *___: ran.extend(arms))
+        write(tmp_path / "compare-step", make_recording(arm))
     evidence = tmp_path / "scaling.json"
     command.main(
         [*words(tmp_path), "--arms", f"{IN_FLIGHT_HPA},{OURS}", "--evidence", f"{evidence}"]
@@ -276,6 +403,27 @@ def test_arms_that_are_kept_are_told_of_and_keep_their_time(tmp_path, monkeypatc
     assert "ServiceScaler is not run" not in told
     (shape,) = json.loads(evidence.read_text())["shapes"].values()
     assert shape["measured_at"] == {CPU_HPA: WHEN, OURS: WHEN}
+    assert shape["origin"] == {"cluster": "cluster-1", "commit": "commit-1"}
+    assert shape["command"] == 'make compare COMPARE="--hold-seconds 30"'
+
+
+def test_arms_of_another_cluster_are_run_again_and_their_figures_stay_out(tmp_path, ran, capsys):
+    for arm in ARMS:
+        write(tmp_path / "compare-step", make_recording(arm, origin=Origin("gone", HERE.commit)))
+    evidence = tmp_path / "scaling.json"
+    command.main([*words(tmp_path), "--evidence", f"{evidence}"])
+    assert ran == list(ARMS)
+    told = capsys.readouterr().out
+    assert "ServiceScaler as it was kept is not used: it is of another cluster" in told
+    assert not evidence.exists()
+
+
+def test_judging_alone_asks_no_cluster(tmp_path, monkeypatch, capsys):
+    for arm in ARMS:
+        write(tmp_path / "compare-step", make_recording(arm, slow_for=0.5))
+    monkeypatch.setattr(command, "find_origin", None)
+    assert command.main([*words(tmp_path), "--judge-only"]) == 1
+    assert "≤ 1/30" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -298,6 +446,7 @@ def test_a_second_interrupt_does_not_cut_the_healing_short(
             os.kill(os.getpid(), signal.SIGINT)
             healed.append(True)
 
+    monkeypatch.setattr(command, "find_origin", lambda _: HERE)
     monkeypatch.setattr(command, "_run", told_twice)
     assert command.main(words(tmp_path)) == command.EX_INTERRUPTED
     assert healed == [True]
@@ -323,6 +472,39 @@ def test_choose_arms_runs_what_is_missing():
     assert command.choose_arms("ours,cpu-hpa", have, False) == [CPU_HPA, OURS]
     with pytest.raises(ValueError, match="there are"):
         command.choose_arms("kpa", have, False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (None, None),
+        ("5", {CPU_HPA: 5, IN_FLIGHT_HPA: 5}),
+        ("cpu-hpa=5, in-flight-hpa=3", {CPU_HPA: 5, IN_FLIGHT_HPA: 3}),
+    ],
+)
+def test_rivals_begin_with_what_is_asked(asked, expected):
+    assert command.rivals_from(asked) == expected
+
+
+@pytest.mark.parametrize("asked", ["many", "cpu-hpa=", "ours=3", "9", "cpu-hpa=1"])
+def test_rivals_that_cannot_be_are_a_wrong_command_line(tmp_path, asked, capsys):
+    assert command.main([*words(tmp_path), "--rival-min-replicas", asked]) == command.EX_USAGE
+    assert "compare:" in capsys.readouterr().err
+
+
+def test_rivals_that_begin_with_more_pods_have_figures_of_their_own(tmp_path):
+    settings = settings_for("ramp", rivals_from={CPU_HPA: 5, IN_FLIGHT_HPA: 2})
+    evidence = tmp_path / "scaling.json"
+    for one in (settings_for("ramp"), settings):
+        command.report({OURS: make_recording(settings=one)}, one, tmp_path, evidence)
+    shapes = json.loads(evidence.read_text())["shapes"]
+    assert set(shapes) == {"ramp", "ramp-cpu-hpa-from-5"}
+    told = "--shape ramp --rival-min-replicas cpu-hpa=5,in-flight-hpa=2"
+    assert shapes["ramp-cpu-hpa-from-5"]["command"] == f'make compare COMPARE="{told}"'
+    assert {path.name for path in tmp_path.glob("*.html")} == {
+        "report.html",
+        "report-cpu-hpa-from-5.html",
+    }
 
 
 def test_report_draws_writes_and_keeps_other_shapes(tmp_path, capsys):

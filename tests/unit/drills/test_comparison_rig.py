@@ -1,6 +1,8 @@
 """The rig of a comparison: the arms' manifests, the adapter's answers, the pace."""
 
+import itertools
 import json
+import math
 
 import pytest
 
@@ -16,13 +18,17 @@ from hailstorm_drills.comparison.arms import (
 )
 from hailstorm_drills.comparison.envoy import envoy_config
 from hailstorm_drills.comparison.manifests import load_pod, rig
+from hailstorm_drills.comparison.recording import Origin
 from hailstorm_drills.comparison.runner import Compare, requirements_missing
 from hailstorm_drills.comparison.settings import (
+    ARMS,
     CPU_HPA,
     IN_FLIGHT_HPA,
     OURS,
+    PROFILES,
     SHAPES,
     Settings,
+    settings_for,
 )
 from hailstorm_loadtests import unary
 from hailstorm_loadtests.pacing import arrivals, parse_pace, planned_rates
@@ -31,10 +37,12 @@ from hailstorm_operator.specs import parse_scaler_spec
 
 SETTINGS = Settings()
 IMAGES = {"drills": "d:1", "envoy": "e:1"}
+HERE = Origin("cluster-1", "commit-1")
+LONGER = [shape for shape in SHAPES if shape != "step"]
 
 
-def arm(name, *, knows_spares=True):
-    return make_arm(name, SETTINGS, "d:1", "Never", knows_spares=knows_spares)
+def arm(name, *, knows_spares=True, settings=SETTINGS):
+    return make_arm(name, settings, "d:1", "Never", knows_spares=knows_spares)
 
 
 def test_every_arm_plans_for_the_same_load_a_pod():
@@ -53,6 +61,85 @@ def test_our_arm_has_spares_only_where_the_kind_knows_them():
     assert spares_of(arm(OURS)) == 4
     assert "spares" not in arm(OURS, knows_spares=False).manifests[-1]["spec"]
     assert spares_of(arm(OURS, knows_spares=False)) == spares_of(arm(IN_FLIGHT_HPA)) == 0
+
+
+def rates_of(settings):
+    return planned_rates(parse_pace(settings.pace), settings.base_rate, settings.seconds)
+
+
+def test_the_step_leaves_every_arm_at_its_defaults():
+    assert settings_for("step") == Settings()
+    assert Settings().pace == "step:30:5"
+    assert Settings().seconds == 150
+    for name in ARMS:
+        assert "behavior" not in arm(name).manifests[-1]["spec"]
+
+
+@pytest.mark.parametrize("shape", LONGER)
+def test_every_arm_looks_back_as_long_where_the_way_down_is_seen(shape):
+    settings = settings_for(shape)
+    window = settings.stabilisation_seconds
+    for name in (CPU_HPA, IN_FLIGHT_HPA):
+        spec = arm(name, settings=settings).manifests[-1]["spec"]
+        assert spec["behavior"] == {"scaleDown": {"stabilizationWindowSeconds": window}}
+    spec = arm(OURS, settings=settings).manifests[-1]["spec"]
+    assert parse_scaler_spec(spec).behavior.scale_down_window_seconds == window
+
+
+@pytest.mark.parametrize("shape", LONGER)
+def test_every_longer_shape_lasts_until_its_way_down_is_seen(shape):
+    settings = settings_for(shape)
+    rates = rates_of(settings)
+    calm = itertools.takewhile(lambda rate: rate < 0.3 * max(rates), reversed(rates))
+    # As long as every arm looks back, and for two steps of 30 s of ours.
+    assert len(list(calm)) >= settings.stabilisation_seconds + 60
+    assert settings.pods_needed(0.3 * max(rates)) < settings.pods_needed(max(rates))
+    # Three arms and what is between them end within the hour.
+    assert 3 * (settings.seconds + 60) < 3600
+
+
+def test_spares_are_kept_where_the_demand_outruns_a_pods_start():
+    # Longer than a pod of 200m takes for its imports on a machine that is not crowded.
+    startup_seconds = 8
+    for shape, profile in PROFILES.items():
+        settings = settings_for(shape)
+        rates = rates_of(settings)
+        lacking = 0
+        for before, after in zip(rates, rates[startup_seconds:], strict=False):
+            planned = math.ceil(before / (settings.full_rate * settings.planned_share))
+            there = max(planned, settings.min_replicas)
+            lacking = max(lacking, settings.pods_needed(after) - there)
+        assert profile.spares >= lacking, shape
+        assert (profile.spares > 0) == (lacking > 0), shape
+
+
+def test_a_rival_begins_with_more_pods_and_ours_does_not():
+    settings = settings_for("ramp", rivals_from={CPU_HPA: 5})
+    specs = {name: arm(name, settings=settings).manifests[-1]["spec"] for name in ARMS}
+    least = {name: spec["minReplicas"] for name, spec in specs.items()}
+    assert least == {CPU_HPA: 5, IN_FLIGHT_HPA: 2, OURS: 2}
+
+
+def test_an_arm_is_reset_to_what_it_begins_with():
+    class Deployments:
+        scaled = ""
+
+        def kubectl(self, *words, timeout=30.0):
+            if words[0] == "scale":
+                self.scaled = words[-1]
+            return ""
+
+        def get(self, resource, namespace):
+            ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+            count = int(self.scaled.removeprefix("--replicas="))
+            pods = [{"metadata": {"name": f"target-{n}"}, "status": ready} for n in range(count)]
+            return {"items": pods}
+
+    cluster = Deployments()
+    compare = Compare(cluster, SETTINGS, IMAGES, "Never", HERE, say=lambda _: None)
+    compare._reset(5)
+    assert cluster.scaled == "--replicas=5"
+    assert compare._not_reset(2) == "5 pods, 5 of them ready"
 
 
 def crd(**spec):
@@ -132,7 +219,7 @@ def test_an_api_service_of_somebody_else_is_left_where_it_is():
     cluster = ApiServices(labels={"app.kubernetes.io/name": "keda"}, home="keda")
     assert requirements_missing(cluster, [OURS]) == []
     assert "keda/adapter" in requirements_missing(cluster, [IN_FLIGHT_HPA])[0]
-    compare = Compare(cluster, SETTINGS, IMAGES, "Never", say=lambda _: None)
+    compare = Compare(cluster, SETTINGS, IMAGES, "Never", HERE, say=lambda _: None)
     compare.clean_up()
     compare._remove_scalers()
     assert set(cluster.found) == {API_SERVICE}
@@ -142,7 +229,7 @@ def test_the_api_service_of_a_comparison_is_removed_by_its_labels():
     (mine,) = (o for o in arm(IN_FLIGHT_HPA).manifests if o["kind"] == "APIService")
     cluster = ApiServices(labels=mine["metadata"]["labels"], home=ADAPTER_NAMESPACE)
     assert requirements_missing(cluster, [IN_FLIGHT_HPA]) == []
-    Compare(cluster, SETTINGS, IMAGES, "Never", say=lambda _: None).clean_up()
+    Compare(cluster, SETTINGS, IMAGES, "Never", HERE, say=lambda _: None).clean_up()
     assert cluster.found == {}
 
 
@@ -152,7 +239,7 @@ def test_envoy_config_is_json():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_load_understands_the_pace_of_every_shape(shape):
-    settings = Settings(shape=shape, hold_seconds=30)
+    settings = settings_for(shape)
     words = load_pod(settings, "d:1", "Never")["spec"]["containers"][0]["args"]
     options = unary.make_parser().parse_args(["open", *words])
     assert unary.problems(options) is None
@@ -169,8 +256,15 @@ def test_the_same_seed_gives_the_same_arrivals():
     assert sum(due >= 5 for due in first) == pytest.approx(1500, rel=0.3)
 
 
+def test_a_trapezoid_goes_up_stays_and_comes_down():
+    shape = parse_pace("trapezoid:10:20:5:30:40")
+    moments = (0, 10, 20, 30, 60, 80, 100, 500)
+    assert [shape.multiplier(at) for at in moments] == [1, 1, 3, 5, 5, 3, 1, 1]
+
+
 def test_pace_refuses_what_it_does_not_know():
-    for words in ("day:ten:5", "day:0:5", "sawtooth:10:1:5:0", "hills"):
+    of_none = ("day:ten:5", "day:0:5", "day:9", "sawtooth:10:1:5:0", "hills", "trapezoid:1:2:3:4")
+    for words in (*of_none, "trapezoid:1:2:3:4:0", "trapezoid:1:2:3:4:inf"):
         with pytest.raises(ShapeError):
             parse_pace(words)
 
