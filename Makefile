@@ -4,7 +4,7 @@
 PLATFORM = PYTHONPATH=platform python3 -m hailstorm_platform
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor venv lock tools cluster images demo demo-twin drill example footprint operator-footprint compare bench seed \
+.PHONY: help doctor venv lock tools cluster images demo demo-twin drill drain-test example footprint operator-footprint compare bench seed \
 	test unit lint protos verify-protos down clean
 
 help: ## list the targets
@@ -22,6 +22,9 @@ demo-twin: doctor ## the same with drain and retries off: it must FAIL
 
 drill: doctor ## any drill on the demo cluster: DRILL="kill-pod --twin"
 	@$(PLATFORM) demo -- $(DRILL)
+
+drain-test: doctor ## how long callers send to a pod that ends; DRAIN="--component location"
+	@$(PLATFORM) drain-test -- $(DRAIN)
 
 example: doctor ## an app that is not ours, behind the demo's edge: examples/fortio
 	@$(PLATFORM) example

@@ -62,6 +62,12 @@ class Cluster:
         found = self.kubectl("get", resource, "--namespace", namespace, "-o", "json", *options)
         return dict(json.loads(found))
 
+    def namespace(self) -> str:
+        """The namespace of the kubeconfig's context, as kubectl takes it; raises CommandError."""
+        found = json.loads(self.kubectl("config", "view", "--minify", "-o", "json"))
+        contexts = found.get("contexts") or [{}]
+        return str((contexts[0].get("context") or {}).get("namespace") or "default")
+
     def raw(self, path: str, timeout: float = QUERY_SECONDS) -> bytes:
         """GET a path of the API server, for instance through a pod's proxy."""
         return self._run([self.kubectl_program, "get", "--raw", path], timeout, None)

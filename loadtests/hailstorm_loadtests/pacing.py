@@ -9,6 +9,7 @@ system and never the demand.
 import collections
 import datetime as dt
 import itertools
+import math
 import random
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -21,28 +22,45 @@ from hailstorm_loadtests.shapes import Corner, Shape, ShapeError, parse_shape
 DAY: Final = dt.date(2014, 4, 4)
 # Half hours: fine enough for rush hours, coarse enough that each holds dozens of pickups.
 DAY_PARTS: Final = 48
+# Six in the morning: a night, the longest way down that a day has, is then at its end.
+# As the records go, it is the night before.
+FIRST_PART: Final = 12
 
 
 def parse_pace(words: str, pickups: Callable[[], Sequence[Pickup]] = read_pickups) -> Shape:
     """
-    A shape of `shapes.parse_shape`, or `day:SECONDS:PEAK`: a real day in that time.
+    A shape of `shapes.parse_shape`, or one of two more.
 
+    `day:SECONDS:PEAK` is a real day in that time; `trapezoid:AT:UP:HIGH:TOP:DOWN` is calm
+    until AT, up to HIGH within UP seconds, TOP seconds there, and calm again DOWN later.
     Raises ShapeError, naming the forms there are.
     """
     name, _, rest = words.partition(":")
-    if name != "day":
-        return parse_shape(words)
+    if name == "day":
+        seconds, peak = _numbers(words, rest, "day:SECONDS:PEAK")
+        return day_shape(pickups(), seconds, peak)
+    if name == "trapezoid":
+        at, up, high, top, down = _numbers(words, rest, "trapezoid:AT:UP:HIGH:TOP:DOWN")
+        corners = (Corner(at, 1), Corner(at + up, high), Corner(at + up + top, high))
+        return Shape(words, (Corner(0, 1), *corners, Corner(at + up + top + down, 1)))
+    return parse_shape(words)
+
+
+def _numbers(words: str, rest: str, form: str) -> list[float]:
+    """As many numbers above 0 as the form has. Raises ShapeError."""
     try:
-        seconds, peak = (float(word) for word in rest.split(":"))
+        numbers = [float(word) for word in rest.split(":")]
     except ValueError:
-        raise ShapeError(f"shape {words!r} is not day:SECONDS:PEAK") from None
-    if not (seconds > 0 and peak > 0):
-        raise ShapeError(f"shape {words!r}: seconds and peak must be above 0")
-    return day_shape(pickups(), seconds, peak)
+        raise ShapeError(f"shape {words!r} is not {form}") from None
+    if len(numbers) != form.count(":"):
+        raise ShapeError(f"shape {words!r} is not {form}")
+    if not all(number > 0 and math.isfinite(number) for number in numbers):
+        raise ShapeError(f"shape {words!r}: numbers must be above 0, and finite")
+    return numbers
 
 
 def day_shape(pickups: Sequence[Pickup], seconds: float, peak: float) -> Shape:
-    """The pickups of `DAY`, half hour by half hour, within `seconds`; the most is `peak`."""
+    """The pickups of `DAY` by half hours from six to six, in `seconds`; the most is `peak`."""
     counts = collections.Counter(
         (pickup.at.hour * 60 + pickup.at.minute) * DAY_PARTS // (24 * 60)
         for pickup in pickups
@@ -51,7 +69,8 @@ def day_shape(pickups: Sequence[Pickup], seconds: float, peak: float) -> Shape:
     if not counts:
         raise ShapeError(f"the records hold no pickup of {DAY}")
     top, width = max(counts.values()), seconds / DAY_PARTS
-    middles = [Corner((part + 0.5) * width, peak * counts[part] / top) for part in range(DAY_PARTS)]
+    turned = [counts[(part + FIRST_PART) % DAY_PARTS] for part in range(DAY_PARTS)]
+    middles = [Corner((n + 0.5) * width, peak * count / top) for n, count in enumerate(turned)]
     return Shape(f"day:{seconds:g}:{peak:g}", (Corner(0, middles[0].multiplier), *middles))
 
 

@@ -112,6 +112,10 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Call], int | None]]]] = {
         "cluster, charts, and one drill",
         lambda c: demo.run(c.context, c.commands, c.options.drill),
     ),
+    "drain-test": (
+        "how long callers send to a pod that ends",
+        lambda c: demo.drain_test(c.context, c.commands, c.options.arguments),
+    ),
     "example": ("install examples/fortio", lambda c: example.install(c.context, c.commands)),
     "footprint": (
         "measure what the idle demo costs",
@@ -158,7 +162,7 @@ def parser() -> argparse.ArgumentParser:
                 default=["rolling-deploy"],
                 help="the drill and its options; after -- where options come first",
             )
-        if name in ("bench", "compare", "seed"):
+        if name in ("bench", "compare", "drain-test", "seed"):
             sub.add_argument(
                 "arguments",
                 nargs="*",

@@ -5,7 +5,7 @@ The drill's exit code is the demo's: 0 PASS, 1 FAIL, 2 UNKNOWN. The twin is the
 same drill with the drain off, which must FAIL.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,45 @@ def drill_command(
 
 def run(context: Context, commands: Commands, drill: Sequence[str]) -> int:
     """Bring everything up and run one drill; returns its exit code."""
+
+    def words(wanted: cluster.Cluster, values: Path, next_values: Path) -> list[str]:
+        return drill_command(context, wanted, drill, values, next_values)
+
+    code = _judged(context, commands, drill, words)
+    times.write(context, "demo")
+    return code
+
+
+def drain_test_command(
+    context: Context, wanted: cluster.Cluster, images: Path, arguments: Sequence[str]
+) -> list[str]:
+    """How the drain is tested by itself; it rolls to nothing, and makes its own calls."""
+    return [
+        *(str(context.paths.venv_python), "-m", "hailstorm_drills", "drain-test"),
+        *("--kubeconfig", str(context.paths.kubeconfig(wanted.name))),
+        *("--namespace", charts.NAMESPACE),
+        *("--values", str(images), "--values", str(charts.demo_values(context))),
+        *("--output", str(context.paths.reports)),
+        *arguments,
+    ]
+
+
+def drain_test(context: Context, commands: Commands, arguments: Sequence[str]) -> int:
+    """Bring everything up and measure how long callers send to a pod that ends."""
+
+    def words(wanted: cluster.Cluster, values: Path, _: Path) -> list[str]:
+        return drain_test_command(context, wanted, values, arguments)
+
+    return _judged(context, commands, ["drain-test", *arguments], words)
+
+
+def _judged(
+    context: Context,
+    commands: Commands,
+    drill: Sequence[str],
+    words: Callable[[cluster.Cluster, Path, Path], list[str]],
+) -> int:
+    """Bring everything up and call `words`; returns the exit code of a verdict."""
     wanted = cluster.DEMO
     venv.install(context)
     found = stack.cluster_with_images(context, commands, wanted)
@@ -48,13 +87,11 @@ def run(context: Context, commands: Commands, drill: Sequence[str]) -> int:
         charts.install(context, wanted, values, charts.demo_values(context))
         context.report.say(f"drill: {' '.join(drill)} (its own output follows)")
         # The reader watches the drill itself, so its output is not captured.
-        words = drill_command(context, wanted, drill, values, next_values)
-        code = commands.attend(words, context.paths.root)
+        code = commands.attend(words(wanted, values, next_values), context.paths.root)
     if code not in _VERDICTS:
         raise PlatformError(
             f"the drill {drill[0]} ended with exit code {code}, which is no verdict."
         )
-    times.write(context, "demo")
     context.report.say(
         f"drill {drill[0]}: {_VERDICTS[code]}; reports lie in {context.paths.reports}"
     )

@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="hailstorm calibrate", description=(__doc__ or "").split("\n\n")[1]
     )
     parser.add_argument("name", help="the Deployment; its ServiceScaler is looked up")
-    parser.add_argument("--namespace", default="hailstorm")
+    parser.add_argument("--namespace", "-n", help="default: that of kubectl's context")
     parser.add_argument("--kubeconfig", type=Path, help="default: KUBECONFIG, or kubectl's own")
     parser.add_argument("--method", help="/package.Service/Method, a read (ours have a default)")
     parser.add_argument("--request", help="its request as JSON; needs --descriptors")
@@ -171,14 +171,16 @@ def _calibrate(
         os.environ.get("KUBECONFIG", Path.home() / ".kube" / "config")
     )
     cluster = Cluster(kubeconfig.resolve())
-    deployment = cluster.get(f"deployment/{options.name}", options.namespace)
+    namespace = options.namespace or cluster.namespace()
+    print(f"calibrate: {options.name} in the namespace {namespace}", flush=True)
+    deployment = cluster.get(f"deployment/{options.name}", namespace)
     scaler = None
     if not options.dry_run:
-        found = cluster.get(f"{api.SCALER_PLURAL}.{api.GROUP}", options.namespace)["items"]
+        found = cluster.get(f"{api.SCALER_PLURAL}.{api.GROUP}", namespace)["items"]
         scaler = find_scaler(found, options.name)
         if scaler is None:
             raise CalibrateError(
-                f"no ServiceScaler in {options.namespace} has targetRef.name {options.name}; "
+                f"no ServiceScaler in {namespace} has targetRef.name {options.name}; "
                 "write one first, or --dry-run"
             )
     port = manifests.port_of(deployment, options.port)
@@ -192,7 +194,7 @@ def _calibrate(
         return 0
     cluster.kubectl(
         *("patch", f"{api.SCALER_PLURAL}.{api.GROUP}", scaler),
-        *("--namespace", options.namespace, "--type", "merge"),
+        *("--namespace", namespace, "--type", "merge"),
         *("--patch", json.dumps(result.patch())),
     )
     print(f"written: ServiceScaler {scaler}, targetInFlight {result.target_in_flight}")

@@ -3,17 +3,18 @@
 
 Exit codes as of a drill: 0 PASS, 1 FAIL, 2 UNKNOWN, 3 it could not begin,
 64 the command line was wrong, 130 interrupted (and healed). An arm that was run
-before with the same settings and images is kept in the output folder, and is used again
-unless it is named by --arms; so a broken comparison goes on where it broke.
+before on this cluster, at this commit and with the same settings and images is kept in
+the output folder, and is used again unless it is named by --arms; so a broken comparison
+goes on where it broke.
 """
 
 import argparse
 import contextlib
-import dataclasses
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,10 +24,19 @@ from hailstorm_drills.__main__ import heal_when_told_to_end
 from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.cluster import Cluster, CommandError
 from hailstorm_drills.comparison.figures import Figures, measure
+from hailstorm_drills.comparison.kept import find_origin, keep, kept
 from hailstorm_drills.comparison.page import ROWS, render_page, told
-from hailstorm_drills.comparison.recording import Recording, from_json
-from hailstorm_drills.comparison.runner import Compare, CompareError, keep, requirements_missing
-from hailstorm_drills.comparison.settings import ARM_TITLES, ARMS, SHAPES, Settings
+from hailstorm_drills.comparison.recording import Recording
+from hailstorm_drills.comparison.runner import Compare, CompareError, requirements_missing
+from hailstorm_drills.comparison.settings import (
+    ARM_TITLES,
+    ARMS,
+    CPU_HPA,
+    IN_FLIGHT_HPA,
+    SHAPES,
+    Settings,
+    settings_for,
+)
 from hailstorm_drills.comparison.verdicts import Line, judge, ratios
 from hailstorm_drills.images import images_of
 from hailstorm_drills.lock import LockedError, locked
@@ -58,24 +68,27 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--arms", help=f"some of {','.join(ARMS)} (default: those not kept yet)")
     parser.add_argument("--fresh", action="store_true", help="run every arm again")
     parser.add_argument("--seed", type=int, default=Settings.seed)
-    parser.add_argument("--hold-seconds", type=int, default=Settings.hold_seconds)
-    parser.add_argument("--spares", type=int, default=Settings.spares)
+    parser.add_argument("--hold-seconds", type=int, help="of load after the first 30 s")
+    parser.add_argument("--spares", type=int, help="of ours (default: what the shape needs)")
+    parser.add_argument(
+        "--rival-min-replicas",
+        metavar="N|ARM=N,...",
+        help="minReplicas of the HPAs: what they need to hold the SLO is the least that does",
+    )
     parser.add_argument("--judge-only", action="store_true", help="judge what is kept")
     return parser
 
 
-def kept(folder: Path, settings: Settings, images: Mapping[str, str]) -> dict[str, Recording]:
-    """Recordings of arms that were run with these settings and images; others are passed over."""
-    found = {}
-    for arm in ARMS:
-        path = folder / f"{arm}.json"
-        with contextlib.suppress(FileNotFoundError):
-            document = json.loads(path.read_text(encoding="utf-8"))
-            wanted = (json.loads(json.dumps(settings.as_json())), dict(images))
-            # Recordings of before had no images.
-            if (document["settings"], document.get("images")) == wanted:
-                found[arm] = from_json(document)
-    return found
+def rivals_from(words: str | None) -> dict[str, int] | None:
+    """`5`, or `cpu-hpa=5,in-flight-hpa=3`: minReplicas by rival. Raises ValueError."""
+    if words is None:
+        return None
+    if words.strip().isdecimal():
+        return {arm: int(words) for arm in (CPU_HPA, IN_FLIGHT_HPA)}
+    pairs = [part.strip().partition("=") for part in words.split(",")]
+    if not all(count.isdecimal() for _, _, count in pairs):
+        raise ValueError(f"--rival-min-replicas {words}: write 5, or {CPU_HPA}=5,...")
+    return {arm: int(count) for arm, _, count in pairs}
 
 
 def choose_arms(asked: str | None, have: Mapping[str, Recording], fresh: bool) -> list[str]:
@@ -92,58 +105,66 @@ def choose_arms(asked: str | None, have: Mapping[str, Recording], fresh: bool) -
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module."""
     options = make_parser().parse_args(arguments)
-    settings = Settings(
-        shape=options.shape,
-        seed=options.seed,
-        hold_seconds=options.hold_seconds,
-        spares=options.spares,
-    )
-    folder = options.output / f"compare-{settings.shape}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = options.output / f"compare-{options.shape}"
     try:
+        settings = settings_for(
+            options.shape,
+            seed=options.seed,
+            hold_seconds=options.hold_seconds,
+            spares=options.spares,
+            rivals_from=rivals_from(options.rival_min_replicas),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
         images, pull_policy = images_of(options.values, IMAGES)
-        have = kept(folder, settings, images)
+        cluster = Cluster(options.kubeconfig.resolve())
+        origin = None if options.judge_only else find_origin(cluster)
+        have, refused = kept(folder, settings, images, origin)
         arms = [] if options.judge_only else choose_arms(options.arms, have, options.fresh)
+    except CommandError as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return EX_SETUP
     except (SetupError, ValueError, OSError, yaml.YAMLError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return EX_USAGE
     for arm, one in have.items():
         if arm not in arms:
             print(f"compare: {ARM_TITLES[arm]} is not run: kept from {one.measured_at}")
+    for arm, why in refused.items():
+        print(f"compare: {ARM_TITLES[arm]} as it was kept is not used: {why}")
     heal_when_told_to_end()
     try:
-        _run(options, settings, arms, (images, pull_policy), folder)
+        if origin is not None and arms:
+            compare = Compare(cluster, settings, images, pull_policy, origin, say=_say)
+            _run(compare, cluster, settings, arms, folder)
     except KeyboardInterrupt:
         print("interrupted; healed. The arms that were finished are kept")
         return EX_INTERRUPTED
     except (CompareError, LockedError, CommandError, OSError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return EX_SETUP
-    return report(kept(folder, settings, images), settings, folder, options.evidence)
+    have, _ = kept(folder, settings, images, origin)
+    return report(have, settings, folder, options.evidence)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _run(
-    options: argparse.Namespace,
-    settings: Settings,
-    arms: Sequence[str],
-    images: tuple[dict[str, str], str],
-    folder: Path,
+    compare: Compare, cluster: Cluster, settings: Settings, arms: Sequence[str], folder: Path
 ) -> None:
-    if not arms:
-        return
-    cluster = Cluster(options.kubeconfig.resolve())
+    """Run the arms, and keep each as soon as it is done. Raises CompareError."""
     missing = requirements_missing(cluster, arms)
     if missing:
         raise CompareError("; ".join(missing))
-    print(f"compare: {settings.pace} at {settings.base_rate:g} calls/s, seed {settings.seed}")
-    print(f"compare: arms {', '.join(arms)}, some {settings.seconds + 60} s each", flush=True)
-    compare = Compare(cluster, settings, *images, say=lambda text: print(text, flush=True))
+    _say(f"compare: {settings.pace} at {settings.base_rate:g} calls/s, seed {settings.seed}")
+    _say(f"compare: arms {', '.join(arms)}, some {settings.seconds + 60} s each")
     seconds = len(arms) * (settings.seconds + ARM_MARGIN_SECONDS)
     with locked(cluster, LOCK_NAMESPACE, f"compare-{settings.shape}", seconds):
         try:
             compare.set_up(arms)
             for arm in arms:
-                keep(folder / f"{arm}.json", compare.run_arm(arm))
+                keep(folder / settings.file_of(arm), compare.run_arm(arm))
         finally:
             compare.clean_up()
 
@@ -154,12 +175,13 @@ def report(
     """Judge, print, draw, write; the exit code."""
     figures = {arm: measure(one, settings) for arm, one in recordings.items()}
     lines, verdict = judge(figures, settings)
-    page = folder / "report.html"
+    page = folder / ("report" + settings.name.removeprefix(settings.shape) + ".html")
     page.write_text(render_page(recordings, figures, lines, verdict, settings), encoding="utf-8")
     print()
     print(render_table(figures, lines, verdict))
     print(page)
-    if evidence is not None:
+    # Nothing that was measured is no news to what is there.
+    if evidence is not None and recordings:
         write_evidence(evidence, recordings, figures, lines, verdict, settings)
         print(evidence)
     return EXIT_CODES[verdict]
@@ -193,20 +215,36 @@ def write_evidence(
     verdict: Verdict,
     settings: Settings,
 ) -> None:
-    """Put this shape's figures beside those of the others that are in the file."""
+    """Put these figures beside those of other shapes, and of other rivals, in the file."""
     document: dict[str, Any] = {"command": "make compare", "shapes": {}}
     with contextlib.suppress(FileNotFoundError):
         document = json.loads(path.read_text(encoding="utf-8"))
-    document["shapes"][settings.shape] = {
+    document["shapes"][settings.name] = {
+        "command": command_of(settings),
+        # All are of one run's cluster and commit; `kept` sees to it.
+        "origin": next((asdict(one.origin) for one in recordings.values()), None),
         "measured_at": {arm: one.measured_at for arm, one in recordings.items()},
         "machine": {"cores": os.cpu_count()},
-        "settings": dataclasses.asdict(settings) | {"pace": settings.pace},
+        "settings": asdict(settings) | {"pace": settings.pace},
         "arms": {arm: one.as_json() for arm, one in figures.items()},
         "ours_divided_by": ratios(figures),
         "verdict": str(verdict),
         "lines": [line.as_json() for line in lines],
     }
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def command_of(settings: Settings) -> str:
+    """The words that make these figures again, as far as they differ from the defaults."""
+    plain = settings_for(settings.shape)
+    words = [] if settings.shape == Settings.shape else ["--shape", settings.shape]
+    for name in ("seed", "hold_seconds", "spares"):
+        if getattr(settings, name) != getattr(plain, name):
+            words += [f"--{name.replace('_', '-')}", str(getattr(settings, name))]
+    if settings.rivals_from:
+        told = ",".join(f"{arm}={least}" for arm, least in settings.rivals_from.items())
+        words += ["--rival-min-replicas", told]
+    return f'make compare COMPARE="{" ".join(words)}"' if words else "make compare"
 
 
 if __name__ == "__main__":

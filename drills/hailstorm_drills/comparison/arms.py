@@ -58,7 +58,7 @@ def make_arm(
                 "target": {"type": "AverageValue", "averageValue": f"{planned}m"},
             },
         }
-        return Arm(name, (_hpa(settings, resource),), HPA_RESOURCE)
+        return Arm(name, (_hpa(name, settings, resource),), HPA_RESOURCE)
     if name == IN_FLIGHT_HPA:
         external = {
             "type": "External",
@@ -73,24 +73,29 @@ def make_arm(
                 },
             },
         }
-        made = (*_adapter(image, pull_policy), _hpa(settings, external))
+        made = (*_adapter(image, pull_policy), _hpa(name, settings, external))
         return Arm(name, made, HPA_RESOURCE)
     if name == OURS:
         return Arm(name, (_service_scaler(settings, knows_spares),), SVS_RESOURCE)
     raise ValueError(f"there is no arm {name!r}")
 
 
-def _hpa(settings: Settings, metric: Manifest) -> Manifest:
+def _hpa(name: str, settings: Settings, metric: Manifest) -> Manifest:
     """Kubernetes' own defaults in everything else: who tunes one has to tune for a load."""
+    behaviour: Manifest = {}
+    if settings.stabilisation_seconds is not None:
+        window = {"stabilizationWindowSeconds": settings.stabilisation_seconds}
+        behaviour = {"behavior": {"scaleDown": window}}
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
         "metadata": metadata(SCALER, "scaler"),
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": TARGET},
-            "minReplicas": settings.min_replicas,
+            "minReplicas": settings.least_of(name),
             "maxReplicas": settings.max_replicas,
             "metrics": [metric],
+            **behaviour,
         },
     }
 
@@ -111,6 +116,8 @@ def _service_scaler(settings: Settings, knows_spares: bool) -> Manifest:
     }
     if knows_spares and settings.spares > 0:
         spec["spares"] = {"count": settings.spares}
+    if settings.stabilisation_seconds is not None:
+        spec["behavior"] = {"scaleDown": {"windowSeconds": settings.stabilisation_seconds}}
     return {
         "apiVersion": api.API_VERSION,
         "kind": api.SCALER_KIND,

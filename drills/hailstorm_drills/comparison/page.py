@@ -48,13 +48,13 @@ def render_page(
 ) -> str:
     """The whole HTML document."""
     css = (resources.files("hailstorm_drills") / "report" / "report.css").read_text("utf-8")
-    title = f"compare: {settings.shape}"
+    title = f"compare: {settings.name}"
     body = [
         f'<header><p class="verdict {verdict.lower()}">{verdict}</p><div>'
         f"<h1>{escape(title)}</h1><p>{settings.base_rate:g} calls/s, {escape(settings.pace)}, "
         f"seed {settings.seed}; SLO {settings.slo_ms:g} ms; pods of "
         f"{settings.cpu_limit_millicores}m, {settings.min_replicas} to {settings.max_replicas}"
-        "</p></div></header>",
+        f"{escape(_stabilised(settings))}</p></div></header>",
         _pictures(recordings, settings),
         "<h2>Verdicts</h2>",
         table(
@@ -106,6 +106,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         + "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
         + "</table></div>"
     )
+
+
+def _stabilised(settings: Settings) -> str:
+    if settings.stabilisation_seconds is None:
+        return ""
+    return f"; every arm looks back {settings.stabilisation_seconds} s before it shrinks"
 
 
 def _ratios(figures: Mapping[str, Figures]) -> str:

@@ -7,7 +7,7 @@ the replicas that were asked for; all with the moment at which it was so.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,14 @@ from hailstorm_drills.comparison.names import TARGET
 from hailstorm_drills.pods import read_lives
 
 Steps = tuple[tuple[float, int], ...]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an arm was run: the cluster's uid, and the commit ("" where git knows none)."""
+
+    cluster: str
+    commit: str
 
 
 class RecordingError(ValueError):
@@ -52,6 +60,7 @@ class Recording:
     arm: str
     settings: Mapping[str, Any]
     images: Mapping[str, str]
+    origin: Origin
     load: LoadSeen
     serving: Steps
     desired: Steps
@@ -148,6 +157,7 @@ def as_json(recording: Recording) -> dict[str, Any]:
         "arm": recording.arm,
         "settings": dict(recording.settings),
         "images": dict(recording.images),
+        "origin": asdict(recording.origin),
         "load": {
             "start_at": load.start_at,
             "rates": load.rates,
@@ -168,6 +178,7 @@ def from_json(found: Mapping[str, Any]) -> Recording:
         arm=found["arm"],
         settings=found["settings"],
         images=found["images"],
+        origin=Origin(**found["origin"]),
         load=LoadSeen(
             load["start_at"],
             tuple(load["rates"]),

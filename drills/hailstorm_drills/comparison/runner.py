@@ -12,7 +12,6 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from hailstorm_drills.cluster import Cluster, CommandError
@@ -63,11 +62,12 @@ class Compare:
         settings: Settings,
         images: Mapping[str, str],
         pull_policy: str,
+        origin: recording.Origin,
         say: Callable[[str], None] = print,
     ) -> None:
         self._cluster, self._settings = cluster, settings
         self._images, self._pull_policy = images, pull_policy
-        self._say = say
+        self._origin, self._say = origin, say
 
     def set_up(self, arms: Sequence[str]) -> None:
         """Make the rig; raises CompareError when it does not come up."""
@@ -91,9 +91,10 @@ class Compare:
         """Run one arm and return what was seen. Raises CompareError."""
         arm = self._arm(name)
         spares = spares_of(arm)
-        self._say(f"{ARM_TITLES[name]}: back to {self._settings.min_replicas} pods")
+        least = self._settings.least_of(name)
+        self._say(f"{ARM_TITLES[name]}: back to {least} pods")
         try:
-            self._reset()
+            self._reset(least)
             self._cluster.apply(arm.manifests)
             self._wait(
                 lambda: self._scaler_missing(arm, spares), SCALER_SECONDS, "the scaler is at work"
@@ -132,8 +133,9 @@ class Compare:
         end = load.start_at + len(load.rates)
         return recording.Recording(
             arm=name,
-            settings=self._settings.as_json(),
+            settings=self._settings.of_arm(name),
             images=self._images,
+            origin=self._origin,
             load=load,
             serving=recording.serving_steps(watches["endpointslices"].seen()),
             desired=recording.desired_steps(watches["deployments"].seen()),
@@ -168,14 +170,16 @@ class Compare:
         self._delete("pods", LOAD, NAMESPACE, wait=30)
         return text
 
-    def _reset(self) -> None:
-        """No scaler, as many pods as at the beginning, and none of before."""
+    def _reset(self, pods: int) -> None:
+        """No scaler, as many pods as at the arm's beginning, and none of before."""
         self._remove_scalers()
         self._cluster.kubectl(
             *("scale", "deployment", TARGET, "--namespace", NAMESPACE),
-            f"--replicas={self._settings.min_replicas}",
+            f"--replicas={pods}",
         )
-        self._wait(self._not_reset, RESET_SECONDS, "the target is as at the beginning")
+        self._wait(
+            lambda: self._not_reset(pods), RESET_SECONDS, "the target is as at the beginning"
+        )
 
     def _remove_scalers(self) -> None:
         for resource in (HPA_RESOURCE, SVS_RESOURCE):
@@ -209,7 +213,7 @@ class Compare:
         missing = [f"{n}: {ready.get(n, 0)}/{k}" for n, k in wanted.items() if ready.get(n, 0) < k]
         return ", ".join(missing) or None
 
-    def _not_reset(self) -> str | None:
+    def _not_reset(self, wanted: int) -> str | None:
         pods = self._cluster.get("pods", NAMESPACE)["items"]
         mine = [pod for pod in pods if pod["metadata"]["name"].startswith(f"{TARGET}-")]
         ready = sum(
@@ -217,7 +221,7 @@ class Compare:
             for pod in mine
             if not pod["metadata"].get("deletionTimestamp")
         )
-        if len(mine) == ready == self._settings.min_replicas:
+        if len(mine) == ready == wanted:
             return None
         return f"{len(mine)} pods, {ready} of them ready"
 
@@ -288,10 +292,3 @@ def _phase(pods: Sequence[Mapping[str, Any]], name: str) -> str | None:
 
 def _conditions(pod: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return (pod.get("status") or {}).get("conditions") or []
-
-
-def keep(path: Path, seen: recording.Recording) -> None:
-    """Write a recording, whole or not at all."""
-    scratch = path.with_suffix(".new")
-    scratch.write_text(json.dumps(recording.as_json(seen)), encoding="utf-8")
-    scratch.replace(path)

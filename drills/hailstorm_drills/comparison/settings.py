@@ -6,7 +6,8 @@ HPAs and ours plan for the same load a pod, so that no arm wins by planning more
 generously.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 CPU_HPA: Final = "cpu-hpa"
@@ -27,13 +28,58 @@ HOLD_SECONDS: Final = 120
 BASE_RATE: Final = 60.0
 FACTOR: Final = 5.0
 SPIKE_SECONDS: Final = 10
-SHAPES: Final = ("step", "spike", "ramp", "sawtooth", "day")
+# The issue's jump from 2 pods: with four more, 300 calls/s are 65 % of their limits,
+# about what is planned for.
+STEP_SPARES: Final = 4
+# A demand that rises takes longer than a pod's start to outgrow the share that is kept
+# free (20 % of two pods' limits are 30 calls/s; the steepest of these shapes, the day,
+# grows by 3.8 a second, and when it does there are five pods). So no spare is needed.
+RISING_SPARES: Final = 0
+# HPAs and ServiceScaler look back 300 s before they shrink, so in a shape of a few minutes
+# nobody would ever shrink. Where the way down is to be seen, every arm looks back a fifth
+# of that: the demand's time is compressed, and so is theirs.
+STABILISATION_SECONDS: Final = 60
+
+
+@dataclass(frozen=True)
+class Profile:
+    """
+    What belongs to a shape: seconds of load after the first 30, and warm spares.
+
+    `stabilisation_seconds` is for how long each arm looks back before it shrinks; None
+    leaves it to the defaults, 300 s of both.
+    """
+
+    hold_seconds: int
+    spares: int
+    stabilisation_seconds: int | None = STABILISATION_SECONDS
+
+
+# Long enough for the way down: the look-back, and after it the ServiceScaler takes one
+# pod each 30 s, from 7 to 2 within 150 s. Three arms of the longest take half an hour.
+PROFILES: Final[Mapping[str, Profile]] = {
+    "step": Profile(HOLD_SECONDS, STEP_SPARES, None),
+    "spike": Profile(SPIKE_SECONDS + 260, STEP_SPARES),
+    "ramp": Profile(450, RISING_SPARES),
+    "sawtooth": Profile(390, RISING_SPARES),
+    "day": Profile(570, RISING_SPARES),
+}
+SHAPES: Final = tuple(PROFILES)
+# Of the ramp's time after the calm: up, at the top and down; the rest is calm again.
+RAMP_UP, RAMP_TOP = 4 / 15, 2 / 15
+# Three teeth of three fourteenths each (90 s of 420), then calm.
+TEETH: Final = 3
+TOOTH: Final = 3 / 14
 
 
 @dataclass(frozen=True)
 class Settings:
     """
     One comparison. Times in seconds unless named otherwise.
+
+    `rivals_from` gives rivals, by arm, another `minReplicas` than ours: what an HPA needs
+    to hold the SLO is the least with which it does. Make one by `settings_for`, which
+    knows what belongs to the shape; the defaults are those of the step.
 
     A pod may use 200m of CPU, and a call costs `cpu_ms_per_call`: the handler burns
     `burn_ms` of its thread's CPU time, the rest is gRPC and the interpreter (a guess
@@ -57,8 +103,19 @@ class Settings:
     carried_share: float = 0.8
     min_replicas: int = 2
     max_replicas: int = 8
-    spares: int = 4
+    spares: int = STEP_SPARES
     max_generator_lag_ms: float = 50.0
+    stabilisation_seconds: int | None = None
+    rivals_from: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a rival that there is not, or a count outside the bounds."""
+        for arm, least in self.rivals_from.items():
+            if arm not in ARMS or arm == OURS:
+                raise ValueError(f"{arm!r} is no rival; there are {CPU_HPA} and {IN_FLIGHT_HPA}")
+            if not self.min_replicas <= least <= self.max_replicas:
+                told = f"from {self.min_replicas} to {self.max_replicas}"
+                raise ValueError(f"minReplicas {least} of {arm} will not do; write one {told}")
 
     @property
     def full_rate(self) -> float:
@@ -93,8 +150,9 @@ class Settings:
         words = {
             "step": f"step:{BEFORE_SECONDS}:{high:g}",
             "spike": f"spike:{BEFORE_SECONDS}:{high:g}:{SPIKE_SECONDS}",
-            "ramp": f"ramp:{self.seconds}:{low:g}:{high:g}",
-            "sawtooth": f"sawtooth:{self.seconds / 3:g}:{low:g}:{high:g}:3",
+            "ramp": f"trapezoid:{BEFORE_SECONDS}:{hold * RAMP_UP:g}:{high:g}"
+            f":{hold * RAMP_TOP:g}:{hold * RAMP_UP:g}",
+            "sawtooth": f"sawtooth:{self.seconds * TOOTH:g}:{low:g}:{high:g}:{TEETH}",
             "day": f"day:{self.seconds}:{high:g}",
         }
         if self.shape not in words or hold <= 0:
@@ -106,6 +164,37 @@ class Settings:
         needed = -(-rate // self.carried_rate)
         return int(min(max(needed, self.min_replicas), self.max_replicas))
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; two arms with other ones cannot be compared."""
-        return {**asdict(self), "planned_in_flight": self.planned_in_flight, "pace": self.pace}
+    def least_of(self, arm: str) -> int:
+        """`minReplicas` of an arm, and with how many pods it begins."""
+        return self.rivals_from.get(arm, self.min_replicas)
+
+    def file_of(self, arm: str) -> str:
+        """The recording's file: a rival that begins with more pods lies beside the plain one."""
+        least = self.least_of(arm)
+        return f"{arm}.json" if least == self.min_replicas else f"{arm}-from-{least}.json"
+
+    @property
+    def name(self) -> str:
+        """The shape, and which rivals begin with more pods: the key of its figures."""
+        raised = [arm for arm in ARMS if self.least_of(arm) != self.min_replicas]
+        return "-".join([self.shape, *(f"{arm}-from-{self.least_of(arm)}" for arm in raised)])
+
+    def of_arm(self, arm: str) -> dict[str, Any]:
+        """Plain values of what an arm depends on; with other ones it is another measurement."""
+        found = {**asdict(self), "planned_in_flight": self.planned_in_flight, "pace": self.pace}
+        del found["rivals_from"]
+        if arm != OURS:
+            del found["spares"]
+        return found | {"min_replicas": self.least_of(arm)}
+
+
+def settings_for(shape: str, **changes: Any) -> Settings:
+    """
+    What belongs to a shape, with changes; one that is None is no change.
+
+    Raises ValueError for a shape that there is not, and as Settings does.
+    """
+    if shape not in PROFILES:
+        raise ValueError(f"shape {shape!r} is none of {', '.join(SHAPES)}")
+    asked = {name: value for name, value in changes.items() if value is not None}
+    return Settings(shape=shape, **{**asdict(PROFILES[shape]), **asked})

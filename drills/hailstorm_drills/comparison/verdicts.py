@@ -24,8 +24,8 @@ OVER_SLO_RATIOS: Final = {CPU_HPA: 1 / 30, IN_FLIGHT_HPA: 1 / 10}
 FIRST_CAPACITY_SECONDS: Final = 1.0
 P99_BACK_SECONDS: Final = 3.0
 POD_SECONDS_RATIO: Final = 1.15
-# A rival that leaves more calls over the SLO than this has not held it, and its
-# pod-seconds are no price of holding it. p99 is the SLO's percentile.
+# Who leaves more calls over the SLO than this has not held it, and its pod-seconds are
+# no price of holding it. p99 is the SLO's percentile.
 HELD_SHARE: Final = 0.01
 
 
@@ -59,7 +59,8 @@ def judge(figures: Mapping[str, Figures], settings: Settings) -> tuple[list[Line
             _seconds(figures, "p99 back under the SLO", "p99_back_seconds", P99_BACK_SECONDS),
         ]
     else:
-        lines += [_pod_seconds(figures, rival) for rival in (CPU_HPA, IN_FLIGHT_HPA)]
+        lines.append(_held(figures))
+        lines += [_pod_seconds(figures, rival, settings) for rival in (CPU_HPA, IN_FLIGHT_HPA)]
         lines += [_flaps(figures, rival) for rival in (CPU_HPA, IN_FLIGHT_HPA)]
     lines.append(_generator(figures, settings))
     if lines[-1].verdict != Verdict.PASS:
@@ -118,6 +119,21 @@ def _no_failures(figures: Mapping[str, Figures]) -> Line:
     return Line(name, asked, told, _verdict(ours.failed + ours.unknown == 0), why)
 
 
+def _held(figures: Mapping[str, Figures]) -> Line:
+    """Few pods are no merit where the SLO was not held."""
+    name, asked = "ours held the SLO", f"≤ {HELD_SHARE:.0%} of calls over it"
+    ours = figures.get(OURS)
+    if ours is None or not ours.offered:
+        return _unmeasured(name, asked, OURS)
+    rivals = ", ".join(
+        f"{ARM_TITLES[arm]} {figures[arm].over_slo_share:.2%}"
+        for arm in (CPU_HPA, IN_FLIGHT_HPA)
+        if arm in figures
+    )
+    told = f"{ours.over_slo_share:.2%}"
+    return Line(name, asked, told, _verdict(ours.over_slo_share <= HELD_SHARE), rivals)
+
+
 def _over_slo(figures: Mapping[str, Figures], rival: str, most: float) -> Line:
     name = f"calls over the SLO, against {ARM_TITLES[rival]}"
     asked = f"≤ 1/{1 / most:.0f}"
@@ -151,20 +167,23 @@ def _told(seconds: float | None) -> str:
     return "never" if seconds is None else f"{seconds:.1f} s"
 
 
-def _pod_seconds(figures: Mapping[str, Figures], rival: str) -> Line:
+def _pod_seconds(figures: Mapping[str, Figures], rival: str, settings: Settings) -> Line:
     name = f"pod-seconds, against {ARM_TITLES[rival]}"
+    least = settings.least_of(rival)
     asked = f"≤ {POD_SECONDS_RATIO:g} of a rival that held the SLO"
     if OURS not in figures or rival not in figures:
         return _unmeasured(name, asked, *(a for a in (OURS, rival) if a not in figures))
     ours, other = figures[OURS], figures[rival]
     told = f"{ours.pod_seconds:.0f} : {other.pod_seconds:.0f}"
     if other.over_slo_share > HELD_SHARE:
-        why = f"it left {other.over_slo_share:.1%} of calls over the SLO"
+        why = f"from {least} pods on it left {other.over_slo_share:.2%} of calls over the SLO; "
+        why += "what it needs to hold it, --rival-min-replicas finds"
         return Line(name, asked, told, Verdict.UNKNOWN, why)
     ratio = _ratio(ours.pod_seconds, other.pod_seconds)
     if ratio is None:
         return Line(name, asked, told, Verdict.UNKNOWN, "the rival had no pods")
-    return Line(name, asked, told, _verdict(ratio <= POD_SECONDS_RATIO), f"{ratio:.2f}")
+    why = f"{ratio:.2f}; the rival from {least} pods on"
+    return Line(name, asked, told, _verdict(ratio <= POD_SECONDS_RATIO), why)
 
 
 def _flaps(figures: Mapping[str, Figures], rival: str) -> Line:

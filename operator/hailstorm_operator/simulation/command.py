@@ -184,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("shape", nargs="?", default="step", help=f"one of {', '.join(SHAPES)}")
-    add("--demand", type=Path, help="CSV with a column calls_per_second, a row a second")
+    add("--demand", type=Path, help="CSV with a column calls_per_second, or a recording of compare")
     add("--pickups", type=Path, help="CSV with a column pickup_at, .gz or not")
     add("--date", default="2014-04-04", help="the day of --pickups")
     add("--low", type=float, default=LOW, help="calls/s of a shape's calm")

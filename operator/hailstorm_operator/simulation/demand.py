@@ -2,11 +2,13 @@
 Demand to simulate: calls a second, for each second.
 
 Shapes are made of two rates; a recorded demand comes from a CSV of calls a second
-or of pickups. `day` is the bundled Friday of real pickups in New York.
+or of pickups, or from a recording of `make compare`. `day` is the bundled Friday of
+real pickups in New York.
 """
 
 import csv
 import gzip
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -96,7 +98,41 @@ def shaped(name: str, low: float, high: float) -> Demand:
 
 
 def read_demand(path: Path) -> Demand:
-    """A CSV with a column `calls_per_second`, a row a second. Raises DemandError."""
+    """
+    A CSV with a column `calls_per_second`, a row a second, or a recording of `make compare`.
+
+    A recording is named `.json`, and its planned rates are read. Raises DemandError.
+    """
+    is_recording = path.name.removesuffix(".gz").endswith(".json")
+    rates = _read_recording(path) if is_recording else _read_rows(path)
+    if not rates:
+        raise DemandError(f"{path} has no rows")
+    return Demand(path.stem, tuple(rates))
+
+
+def _read_recording(path: Path) -> list[float]:
+    with _open(path) as file:
+        try:
+            rates = json.load(file)["load"]["rates"]
+        except (ValueError, KeyError, TypeError):
+            rates = None
+    if not isinstance(rates, list):
+        raise DemandError(f"{path} has no load.rates; write a CSV, or a recording of make compare")
+    if not all(_is_rate(rate) for rate in rates):
+        raise DemandError(f"{path}: a value of load.rates is not a rate")
+    return [float(rate) for rate in rates]
+
+
+def _is_rate(found: object) -> bool:
+    return (
+        isinstance(found, int | float)
+        and not isinstance(found, bool)
+        and math.isfinite(found)
+        and found >= 0
+    )
+
+
+def _read_rows(path: Path) -> list[float]:
     rates = []
     with _open(path) as file:
         reader = csv.DictReader(file)
@@ -107,12 +143,10 @@ def read_demand(path: Path) -> Demand:
                 rate = float(row["calls_per_second"])
             except (TypeError, ValueError):
                 rate = math.nan
-            if not (math.isfinite(rate) and rate >= 0):
+            if not _is_rate(rate):
                 raise DemandError(f"{path}, line {reader.line_num}: not a rate")
             rates.append(rate)
-    if not rates:
-        raise DemandError(f"{path} has no rows")
-    return Demand(path.stem, tuple(rates))
+    return rates
 
 
 def read_pickups(path: Path, date: str, low: float, high: float) -> Demand:

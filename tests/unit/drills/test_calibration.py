@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from hailstorm_drills.calibration.manifests import (
 )
 from hailstorm_drills.calibration.methods import MethodError, choose_call
 from hailstorm_drills.calibration.usl import Fit, FitError, fit_usl
+from hailstorm_drills.cluster import Cluster, CommandError
 from hailstorm_operator import api
 from hailstorm_operator.calibration import calibration_condition, images_of
 
@@ -174,6 +176,32 @@ def test_find_scaler_goes_by_the_target():
     assert command.find_scaler([other], "shop") is None
     with pytest.raises(CalibrateError, match="delete one"):
         command.find_scaler([one, {**one, "metadata": {"name": "c"}}], "shop")
+
+
+@pytest.mark.parametrize(
+    ("context", "asked", "expected"),
+    [
+        ({"namespace": "fortio"}, [], "fortio"),
+        ({"cluster": "kind"}, [], "default"),
+        ({"namespace": "fortio"}, ["-n", "shop"], "shop"),
+    ],
+)
+def test_namespace_is_the_contexts_own(context, asked, expected, monkeypatch, tmp_path):
+    calls = []
+
+    def kubectl(_, *words, **__):
+        if words[0] == "config":
+            return json.dumps({"contexts": [{"name": "kind", "context": context}]})
+        calls.append(words)
+        raise CommandError("not found")
+
+    monkeypatch.setattr(Cluster, "kubectl", kubectl)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    values = tmp_path / "values.yaml"
+    values.write_text("images: {drills: {repository: d, tag: a}}")
+    words = ["app", "--method", "/a.B/C", "--values", str(values), *asked]
+    assert command.main(words) == command.EX_SETUP
+    assert calls == [("get", "deployment/app", "--namespace", expected, "-o", "json")]
 
 
 @pytest.mark.parametrize("text", ["1,2,3", "4,2,1,8,16,32", "0,1,2,3,4,5", "1,2,x,4,5,6"])

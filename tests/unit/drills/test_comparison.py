@@ -2,48 +2,23 @@
 
 import dataclasses
 import json
-import os
-import signal
 
 import pytest
 
 from hailstorm_drills.checkers.base import Verdict
-from hailstorm_drills.comparison import __main__ as command
 from hailstorm_drills.comparison import recording as recordings
 from hailstorm_drills.comparison.figures import first_capacity, flaps, measure, value_at
-from hailstorm_drills.comparison.page import render_page
-from hailstorm_drills.comparison.recording import LoadSeen, Recording, RecordingError, Sample
-from hailstorm_drills.comparison.settings import ARMS, CPU_HPA, IN_FLIGHT_HPA, OURS, Settings
+from hailstorm_drills.comparison.recording import RecordingError
+from hailstorm_drills.comparison.settings import (
+    CPU_HPA,
+    IN_FLIGHT_HPA,
+    OURS,
+    SHAPES,
+    Settings,
+    settings_for,
+)
 from hailstorm_drills.comparison.verdicts import judge, ratios
-from hailstorm_drills.images import images_of
-from hailstorm_drills.runner import SetupError
-
-START = 1_000.0
-WHEN = "1970-01-01T00:16:40Z"
-SETTINGS = Settings(hold_seconds=30)
-IMAGES = {"drills": "d:a", "envoy": "e:c", "operator": "o:b"}
-
-
-def make_recording(arm=OURS, *, slow_for=0.0, serve_after=0.5, settings=SETTINGS, code="OK", lag=1):
-    """A step of 30 s at 10/s to 50/s; slow for so long after it, five pods after `serve_after`."""
-    rates = tuple(10.0 if second < 30 else 50.0 for second in range(settings.seconds))
-    samples = []
-    for second, rate in enumerate(rates):
-        for number in range(int(rate)):
-            due = second + number / rate
-            is_slow = 30 <= due < 30 + slow_for
-            ok = "OK" if not is_slow else code
-            samples.append(Sample(due, lag, 500.0 if is_slow else 60.0, ok))
-    return Recording(
-        arm=arm,
-        settings=settings.as_json(),
-        images=IMAGES,
-        load=LoadSeen(START, rates, tuple(samples), 1.0),
-        serving=((START - 20, 2), (START + 30 + serve_after, 5)),
-        desired=((START - 20, 2), (START + 31, 5)),
-        pods=((START - 20, START + 100), (START + 40, START + 50)),
-        spares=0,
-    )
+from unit.drills.recorded_arms import SETTINGS, START, make_recording
 
 
 def test_measure_counts_from_the_schedule():
@@ -171,6 +146,34 @@ def test_judge_of_a_spike_compares_cost_with_rivals_that_held_the_slo():
     assert verdict == Verdict.FAIL
 
 
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "step"])
+def test_judge_asks_whether_ours_held_the_slo(shape):
+    settings = settings_for(shape)
+    figures = figures_of(0.5, 0.0, 0.0)
+    names, verdict = verdicts_of(figures, settings)
+    # Every rival held it, and ours was no dearer: nothing else fails.
+    assert {name for name, one in names.items() if one != Verdict.PASS} == {"ours held the SLO"}
+    assert names["ours held the SLO"] == verdict == Verdict.FAIL
+    figures[OURS] = dataclasses.replace(figures[OURS], over_slo=figures[OURS].offered // 100)
+    names, verdict = verdicts_of(figures, settings)
+    assert names["ours held the SLO"] == verdict == Verdict.PASS
+    del figures[OURS]
+    assert verdicts_of(figures, settings)[0]["ours held the SLO"] == Verdict.UNKNOWN
+
+
+def test_pod_seconds_name_the_flag_that_finds_what_a_rival_needs():
+    settings = settings_for("ramp", rivals_from={IN_FLIGHT_HPA: 3})
+    lines, _ = judge(figures_of(0.5, 5.0, 0.0), settings)
+    why = {line.name: (line.verdict, line.why) for line in lines}
+    verdict, told = why["pod-seconds, against HPA on CPU 60 %"]
+    assert verdict == Verdict.UNKNOWN
+    assert told.startswith("from 2 pods on it left")
+    assert "--rival-min-replicas" in told
+    verdict, told = why["pod-seconds, against HPA on the edge's in-flight"]
+    assert verdict == Verdict.PASS
+    assert "from 3 pods on" in told
+
+
 def test_ratios_say_nothing_of_a_zero():
     found = ratios(figures_of(cpu=0.0))
     assert found[CPU_HPA]["over_slo"] is None
@@ -240,116 +243,3 @@ def test_recording_survives_a_file():
     found = json.loads(json.dumps(recordings.as_json(before)))
     after = recordings.from_json(found)
     assert measure(after, SETTINGS) == measure(before, SETTINGS)
-
-
-def keep(folder, one):
-    document = recordings.as_json(one)
-    folder.mkdir(exist_ok=True)
-    (folder / f"{one.arm}.json").write_text(json.dumps(document))
-    return document
-
-
-def test_kept_passes_over_other_settings_and_other_images(tmp_path):
-    document = keep(tmp_path, make_recording())
-    assert set(command.kept(tmp_path, SETTINGS, IMAGES)) == {OURS}
-    assert command.kept(tmp_path, Settings(hold_seconds=31), IMAGES) == {}
-    for name in ("drills", "operator"):
-        assert command.kept(tmp_path, SETTINGS, {**IMAGES, name: "x:new"}) == {}
-    # As recordings were before images were noted.
-    del document["images"]
-    (tmp_path / f"{OURS}.json").write_text(json.dumps(document))
-    assert command.kept(tmp_path, SETTINGS, IMAGES) == {}
-
-
-def test_arms_that_are_kept_are_told_of_and_keep_their_time(tmp_path, monkeypatch, capsys):
-    for arm in (CPU_HPA, OURS):
-        keep(tmp_path / "compare-step", make_recording(arm))
-    ran = []
-    monkeypatch.setattr(command, "_run", lambda _, __, arms, *___: ran.extend(arms))
-    evidence = tmp_path / "scaling.json"
-    command.main(
-        [*words(tmp_path), "--arms", f"{IN_FLIGHT_HPA},{OURS}", "--evidence", f"{evidence}"]
-    )
-    assert ran == [IN_FLIGHT_HPA, OURS]
-    told = capsys.readouterr().out
-    assert f"HPA on CPU 60 % is not run: kept from {WHEN}" in told
-    assert "ServiceScaler is not run" not in told
-    (shape,) = json.loads(evidence.read_text())["shapes"].values()
-    assert shape["measured_at"] == {CPU_HPA: WHEN, OURS: WHEN}
-
-
-@pytest.fixture
-def signals_as_before():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def test_a_second_interrupt_does_not_cut_the_healing_short(
-    tmp_path, monkeypatch, signals_as_before
-):
-    healed = []
-
-    def told_twice(*_):
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-        finally:
-            os.kill(os.getpid(), signal.SIGINT)
-            healed.append(True)
-
-    monkeypatch.setattr(command, "_run", told_twice)
-    assert command.main(words(tmp_path)) == command.EX_INTERRUPTED
-    assert healed == [True]
-
-
-def words(folder):
-    """A command line, with values that name every image."""
-    values = folder / "values.yaml"
-    values.write_text(
-        "images: {drills: {repository: d, tag: a}, operator: {repository: o, tag: b}, "
-        "envoy: {repository: e, tag: c}}"
-    )
-    return [
-        *("--kubeconfig", str(folder / "k"), "--values", str(values), "--output", str(folder)),
-        *("--hold-seconds", "30"),
-    ]
-
-
-def test_choose_arms_runs_what_is_missing():
-    have = {CPU_HPA: make_recording(CPU_HPA)}
-    assert command.choose_arms(None, have, False) == [IN_FLIGHT_HPA, OURS]
-    assert command.choose_arms(None, have, True) == list(ARMS)
-    assert command.choose_arms("ours,cpu-hpa", have, False) == [CPU_HPA, OURS]
-    with pytest.raises(ValueError, match="there are"):
-        command.choose_arms("kpa", have, False)
-
-
-def test_report_draws_writes_and_keeps_other_shapes(tmp_path, capsys):
-    evidence = tmp_path / "scaling.json"
-    evidence.write_text(json.dumps({"command": "make compare", "shapes": {"ramp": {}}}))
-    found = {arm: make_recording(arm, slow_for=20.0) for arm in (CPU_HPA, IN_FLIGHT_HPA)}
-    found[OURS] = make_recording(OURS, slow_for=0.5)
-    code = command.report(found, SETTINGS, tmp_path, evidence)
-    assert code == 0
-    document = json.loads(evidence.read_text())
-    assert set(document["shapes"]) == {"ramp", "step"}
-    assert document["shapes"]["step"]["arms"][OURS]["over_slo"] == 25
-    assert "PASS" in capsys.readouterr().out
-    assert "<svg" in (tmp_path / "report.html").read_text()
-
-
-def test_page_is_whole_without_an_arm():
-    page = render_page({}, {}, [], Verdict.UNKNOWN, SETTINGS)
-    assert "nothing to draw" in page
-
-
-def test_images_of_merges_values(tmp_path):
-    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
-    first.write_text('images: {drills: {repository: d, tag: "1"}, envoy: {repository: e, tag: x}}')
-    second.write_text('images: {registry: r.example, drills: {tag: "2"}}')
-    images, policy = images_of([str(first), str(second)], ("drills", "envoy"))
-    assert images == {"drills": "r.example/d:2", "envoy": "r.example/e:x"}
-    assert policy == "IfNotPresent"
-    with pytest.raises(SetupError, match=r"images\.drills"):
-        images_of([str(second)], ("drills",))

@@ -16,25 +16,26 @@ from hailstorm_drills.comparison.arms import (
 )
 from hailstorm_drills.comparison.envoy import envoy_config
 from hailstorm_drills.comparison.manifests import load_pod, rig
+from hailstorm_drills.comparison.recording import Origin
 from hailstorm_drills.comparison.runner import Compare, requirements_missing
 from hailstorm_drills.comparison.settings import (
+    ARMS,
     CPU_HPA,
     IN_FLIGHT_HPA,
     OURS,
-    SHAPES,
     Settings,
+    settings_for,
 )
 from hailstorm_loadtests import unary
-from hailstorm_loadtests.pacing import arrivals, parse_pace, planned_rates
-from hailstorm_loadtests.shapes import ShapeError
 from hailstorm_operator.specs import parse_scaler_spec
 
 SETTINGS = Settings()
 IMAGES = {"drills": "d:1", "envoy": "e:1"}
+HERE = Origin("cluster-1", "commit-1")
 
 
-def arm(name, *, knows_spares=True):
-    return make_arm(name, SETTINGS, "d:1", "Never", knows_spares=knows_spares)
+def arm(name, *, knows_spares=True, settings=SETTINGS):
+    return make_arm(name, settings, "d:1", "Never", knows_spares=knows_spares)
 
 
 def test_every_arm_plans_for_the_same_load_a_pod():
@@ -53,6 +54,35 @@ def test_our_arm_has_spares_only_where_the_kind_knows_them():
     assert spares_of(arm(OURS)) == 4
     assert "spares" not in arm(OURS, knows_spares=False).manifests[-1]["spec"]
     assert spares_of(arm(OURS, knows_spares=False)) == spares_of(arm(IN_FLIGHT_HPA)) == 0
+
+
+def test_a_rival_begins_with_more_pods_and_ours_does_not():
+    settings = settings_for("ramp", rivals_from={CPU_HPA: 5})
+    specs = {name: arm(name, settings=settings).manifests[-1]["spec"] for name in ARMS}
+    least = {name: spec["minReplicas"] for name, spec in specs.items()}
+    assert least == {CPU_HPA: 5, IN_FLIGHT_HPA: 2, OURS: 2}
+
+
+def test_an_arm_is_reset_to_what_it_begins_with():
+    class Deployments:
+        scaled = ""
+
+        def kubectl(self, *words, timeout=30.0):
+            if words[0] == "scale":
+                self.scaled = words[-1]
+            return ""
+
+        def get(self, resource, namespace):
+            ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+            count = int(self.scaled.removeprefix("--replicas="))
+            pods = [{"metadata": {"name": f"target-{n}"}, "status": ready} for n in range(count)]
+            return {"items": pods}
+
+    cluster = Deployments()
+    compare = Compare(cluster, SETTINGS, IMAGES, "Never", HERE, say=lambda _: None)
+    compare._reset(5)
+    assert cluster.scaled == "--replicas=5"
+    assert compare._not_reset(2) == "5 pods, 5 of them ready"
 
 
 def crd(**spec):
@@ -132,7 +162,7 @@ def test_an_api_service_of_somebody_else_is_left_where_it_is():
     cluster = ApiServices(labels={"app.kubernetes.io/name": "keda"}, home="keda")
     assert requirements_missing(cluster, [OURS]) == []
     assert "keda/adapter" in requirements_missing(cluster, [IN_FLIGHT_HPA])[0]
-    compare = Compare(cluster, SETTINGS, IMAGES, "Never", say=lambda _: None)
+    compare = Compare(cluster, SETTINGS, IMAGES, "Never", HERE, say=lambda _: None)
     compare.clean_up()
     compare._remove_scalers()
     assert set(cluster.found) == {API_SERVICE}
@@ -142,37 +172,12 @@ def test_the_api_service_of_a_comparison_is_removed_by_its_labels():
     (mine,) = (o for o in arm(IN_FLIGHT_HPA).manifests if o["kind"] == "APIService")
     cluster = ApiServices(labels=mine["metadata"]["labels"], home=ADAPTER_NAMESPACE)
     assert requirements_missing(cluster, [IN_FLIGHT_HPA]) == []
-    Compare(cluster, SETTINGS, IMAGES, "Never", say=lambda _: None).clean_up()
+    Compare(cluster, SETTINGS, IMAGES, "Never", HERE, say=lambda _: None).clean_up()
     assert cluster.found == {}
 
 
 def test_envoy_config_is_json():
     assert json.loads(json.dumps(envoy_config()))["static_resources"]["clusters"]
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_the_load_understands_the_pace_of_every_shape(shape):
-    settings = Settings(shape=shape, hold_seconds=30)
-    words = load_pod(settings, "d:1", "Never")["spec"]["containers"][0]["args"]
-    options = unary.make_parser().parse_args(["open", *words])
-    assert unary.problems(options) is None
-    rates = planned_rates(parse_pace(settings.pace), settings.base_rate, settings.seconds)
-    assert len(rates) == settings.seconds
-    assert max(rates) == pytest.approx(300, rel=0.05)
-
-
-def test_the_same_seed_gives_the_same_arrivals():
-    shape = parse_pace("step:5:5")
-    first, second = (arrivals(shape, 60, 10, seed=3) for _ in range(2))
-    assert first == second != arrivals(shape, 60, 10, seed=4)
-    assert sum(due < 5 for due in first) == pytest.approx(300, rel=0.3)
-    assert sum(due >= 5 for due in first) == pytest.approx(1500, rel=0.3)
-
-
-def test_pace_refuses_what_it_does_not_know():
-    for words in ("day:ten:5", "day:0:5", "sawtooth:10:1:5:0", "hills"):
-        with pytest.raises(ShapeError):
-            parse_pace(words)
 
 
 @pytest.mark.parametrize(

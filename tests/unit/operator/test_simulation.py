@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from hailstorm_drills.comparison.recording import LoadSeen, Origin, Recording, as_json
 from hailstorm_operator.simulation import command
 from hailstorm_operator.simulation.demand import (
     BIN_SECONDS,
@@ -55,6 +56,39 @@ def test_recorded_demand_is_read(tmp_path: Path) -> None:
     packed = tmp_path / "calls.csv.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert read_demand(packed).calls_per_second == (12.5, 80.0)
+
+
+def test_a_recording_of_compare_is_a_demand(tmp_path: Path) -> None:
+    load = LoadSeen(1_000.0, (60.0, 300.0), (), 1.0)
+    origin = Origin("uid", "commit")
+    seen = Recording("ours", {}, {}, origin, load, (), (), (), 0)
+    path = tmp_path / "ours.json"
+    path.write_text(json.dumps(as_json(seen)))
+    assert read_demand(path) == Demand("ours", (60.0, 300.0))
+    packed = tmp_path / "ours.json.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert read_demand(packed).calls_per_second == (60.0, 300.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[1, 2]", "no load.rates"),
+        ('{"load": {}}', "no load.rates"),
+        ('{"load": {"rates": 3}}', "no load.rates"),
+        ("calls_per_second\n1\n", "no load.rates"),
+        ('{"load": {"rates": [1, -1]}}', "not a rate"),
+        ('{"load": {"rates": [true]}}', "not a rate"),
+        ('{"load": {"rates": []}}', "has no rows"),
+    ],
+)
+def test_a_recording_that_makes_no_sense_is_refused(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    path = tmp_path / "ours.json"
+    path.write_text(text)
+    with pytest.raises(DemandError, match=problem):
+        read_demand(path)
 
 
 @pytest.mark.parametrize(
