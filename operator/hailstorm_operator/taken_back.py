@@ -95,9 +95,11 @@ def _own(status: Json) -> list[Timeline]:
 
 def _merge(before: Timeline, line: Timeline) -> Timeline:
     """A timeline with what is newer of it; a moment that is written stays."""
-    kept = {moment: before[moment] for moment in MOMENTS if moment in before}
-    late = [*before.get("late", []), *(one for one in line.get("late", []) if one not in kept)]
-    merged: Timeline = {**before, **line, **kept}
+    late = [*before.get("late", []), *(one for one in line.get("late", []) if one not in before)]
+    merged: Timeline = {**before, **line}
+    for moment in MOMENTS:
+        if moment in before:
+            merged[moment] = before[moment]
     merged.pop("late", None)
     return {**merged, "late": late} if late else merged
 
