@@ -194,12 +194,13 @@ class World:
         ):
             return
         generation = self.deployment["metadata"]["generation"]
-        attempt = identify_attempt(self.deployment, owned_revisions(self.replica_sets, "uid-1"))
+        uid = self.deployment["metadata"]["uid"]
+        attempt = identify_attempt(self.deployment, owned_revisions(self.replica_sets, uid))
         self.records.append(
             {
                 "metadata": {"name": f"app-{generation}", "namespace": "place"},
                 "spec": {
-                    "targetRef": {"name": "app", "uid": self.deployment["metadata"]["uid"]},
+                    "targetRef": {"name": "app", "uid": uid},
                     "revision": attempt.revision,
                     "generation": generation,
                     "templateHash": self.digest,
