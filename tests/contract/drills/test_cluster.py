@@ -61,6 +61,8 @@ def test_command_that_hangs_is_ended(cluster: Make) -> None:
 HELM_INTERRUPTED = """
 import os, pathlib, signal, sys, threading
 from hailstorm_drills.cluster import Cluster
+# A shell starts what runs in the background with it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 started, program, limit = pathlib.Path("started"), sys.argv[1], float(sys.argv[2])
 
 def interrupt():
