@@ -21,6 +21,10 @@ from typing import Any, Final
 QUERY_SECONDS: Final = 30.0
 # Helm renders, compares and applies; it does not wait for pods here.
 HELM_SECONDS: Final = 180.0
+# Of the programs' sessions, on the scale of nice: a ninth of the cluster's share of the CPU.
+# With 0, one helm weighs as much as all pods of a kind cluster together, and a rolling
+# deploy began with a p99 of 1.7 s while its helm ran.
+SESSION_NICE: Final = 10
 # How much of a program's complaint fits into a sentence.
 COMPLAINT_CHARACTERS: Final = 600
 
@@ -102,7 +106,7 @@ class Cluster:
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start kubectl in the background; the caller ends it."""
         try:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [self.kubectl_program, *arguments],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
@@ -114,6 +118,8 @@ class Cluster:
             )
         except OSError as error:
             raise CommandError(f"{self.kubectl_program} cannot be started: {error}") from error
+        _give_way(process.pid)
+        return process
 
     def _run(
         self, command: list[str], timeout: float, text: str | None, *, ends: bool = False
@@ -129,6 +135,7 @@ class Cluster:
                 # Without it an interrupt on the terminal would reach the program itself.
                 start_new_session=True,
             ) as process:
+                _give_way(process.pid)
                 out, err = _communicate(process, text, timeout, ends)
         except OSError as error:
             raise CommandError(f"{command[0]} cannot be started: {error}") from error
@@ -138,6 +145,17 @@ class Cluster:
             complaint = err.decode(errors="replace").strip()[-COMPLAINT_CHARACTERS:]
             raise CommandError(f"{told} ... failed: {complaint or 'without a word'}")
         return out
+
+
+def _give_way(pid: int) -> None:
+    """
+    Let the cluster on this machine have the CPU first; a wish, where the kernel knows of none.
+
+    Each session has a share of its own, whatever the nice value of its processes
+    (sched(7), "The autogroup feature").
+    """
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(SESSION_NICE))
 
 
 def _communicate(

@@ -58,6 +58,17 @@ def test_command_that_hangs_is_ended(cluster: Make) -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/autogroup").exists(), reason="this kernel has no autogroups"
+)
+def test_commands_give_way_to_the_cluster_on_the_same_machine(cluster: Make) -> None:
+    # The program has begun before it is told.
+    script = "until grep -q 'nice 10' /proc/self/autogroup; do sleep 0.01; done; echo yes"
+    assert cluster(script).kubectl("get", timeout=10) == "yes\n"
+    process = cluster(script).start("get")
+    assert process.communicate(timeout=10) == (b"yes\n", b"")
+
+
 HELM_INTERRUPTED = """
 import os, pathlib, signal, sys, threading
 from hailstorm_drills.cluster import Cluster
