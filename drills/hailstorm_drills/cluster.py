@@ -22,8 +22,7 @@ QUERY_SECONDS: Final = 30.0
 # Helm renders, compares and applies; it does not wait for pods here.
 HELM_SECONDS: Final = 180.0
 # Of the programs' sessions, on the scale of nice: a ninth of the cluster's share of the CPU.
-# With 0, one helm weighs as much as all pods of a kind cluster together, and a rolling
-# deploy began with a p99 of 1.7 s while its helm ran.
+# With 0, one helm weighs as much as all pods of a kind cluster together.
 SESSION_NICE: Final = 10
 # How much of a program's complaint fits into a sentence.
 COMPLAINT_CHARACTERS: Final = 600

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from hailstorm_drills.evidence import Evidence
+from hailstorm_drills.faults.stage import Stage
 from hailstorm_drills.phases import Interval
 from hailstorm_drills.plan import Parameters
 from hailstorm_drills.pods import PodLife
 from hailstorm_loadtests.history import Call, History
+from unit.drills.fakes import FakeRelease, deployment, make_stage
 
 # The drill of these tests: baseline 0..60, fault 60..100, recovery 100..130.
 INTERVALS = {
@@ -120,3 +122,14 @@ def life() -> Callable[..., PodLife]:
 @pytest.fixture
 def parameters() -> Callable[..., Parameters]:
     return make_parameters
+
+
+@pytest.fixture
+def stage(parameters: Any) -> Callable[..., Stage]:
+    """A stage with one Deployment of so many replicas; `changes` are the plan's."""
+
+    def make(pods: list[dict[str, Any]], replicas: int, **changes: Any) -> Stage:
+        own = parameters(replicas=replicas, **changes)
+        return make_stage(own, pods, [deployment(replicas=replicas)], FakeRelease())
+
+    return make

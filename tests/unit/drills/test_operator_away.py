@@ -14,20 +14,11 @@ from hailstorm_drills.faults.operator_away import OPERATOR_AWAY, OperatorAway
 from hailstorm_drills.faults.stage import Stage
 from hailstorm_drills.marks import Mark
 from hailstorm_drills.replicas import Count
-from unit.drills.fakes import FakeRelease, commands, deployment, make_stage, once, pod
+from unit.drills.fakes import commands, deployment, once, pod
 
 Make = Callable[..., Evidence]
 PASS, FAIL, UNKNOWN = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
 LOWERED = ("scaler.trip.minReplicas=1",)
-
-
-@pytest.fixture
-def stage(parameters: Any) -> Callable[..., Stage]:
-    def make(pods: list[dict[str, Any]], replicas: int, **changes: Any) -> Stage:
-        own = parameters(replicas=replicas, **changes)
-        return make_stage(own, pods, [deployment(replicas=replicas)], FakeRelease())
-
-    return make
 
 
 def operator(**changes: Any) -> dict[str, Any]:

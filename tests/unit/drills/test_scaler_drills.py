@@ -15,20 +15,11 @@ from hailstorm_drills.marks import Mark
 from hailstorm_drills.replicas import Change, Count, changes_between, read_replicas, replicas_at
 from hailstorm_drills.scalers import SCALER, writes_of
 from hailstorm_drills.scenarios import operator_away, scaler_steps_down
-from unit.drills.fakes import FakeRelease, deployment, make_stage, once, pod
+from unit.drills.fakes import deployment, make_stage, once, pod
 
 Make = Callable[..., Evidence]
 PASS, FAIL, UNKNOWN = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
 LOWERED = ("scaler.trip.minReplicas=1",)
-
-
-@pytest.fixture
-def stage(parameters: Any) -> Callable[..., Stage]:
-    def make(pods: list[dict[str, Any]], replicas: int, **changes: Any) -> Stage:
-        own = parameters(replicas=replicas, **changes)
-        return make_stage(own, pods, [deployment(replicas=replicas)], FakeRelease())
-
-    return make
 
 
 def decision(at: float, before: int, after: int, action: str = "down") -> dict[str, Any]:
