@@ -17,11 +17,13 @@ from hailstorm_drills.plan import Parameters
 
 # By the operator's chart.
 SERVICE: Final = "hailstorm-recorder:8082"
+# What is kept of its answer about failures.
+NAMES: Final = ("total", "omitted", "unsampled", "complete", "gaps", "failures")
 
 
 def collect_recorder(cluster: Cluster, p: Parameters, span: Interval) -> dict[str, Any]:
     """
-    Attempts of the span: {attempts, total, omitted, complete, gaps, failures}.
+    Attempts of the span: {attempts, total, omitted, unsampled, complete, gaps, failures}.
 
     Raises CommandError when the recorder cannot be asked.
     """
@@ -36,7 +38,7 @@ def collect_recorder(cluster: Cluster, p: Parameters, span: Interval) -> dict[st
     failures, tallies = ask("failures"), ask("tallies")
     return {
         "attempts": sum(row["count"] for row in tallies["rows"]),
-        **{name: failures[name] for name in ("total", "omitted", "complete", "gaps", "failures")},
+        **{name: failures[name] for name in NAMES},
     }
 
 

@@ -263,12 +263,11 @@ def _describe_failures(
     # What a pod did to a call is in its attempts; an edge has only calls.
     wanted = "calls" if is_edge else "attempts"
     omitted = 0
+    placed = 0
     for window in windows:
-        mine = [
-            one
-            for one in evidence[window.name].failures["failures"]
-            if one["kind"] == wanted and _belongs(one, clusters)
-        ]
+        answer = evidence[window.name].failures
+        mine = [one for one in answer["failures"] if one["kind"] == wanted]
+        mine = [one for one in mine if _belongs(one, clusters)]
         for one in mine:
             at = parse_time(one["at"])
             line = (
@@ -287,11 +286,20 @@ def _describe_failures(
             if row["kind"] == wanted and row["outcome"] == "failed" and _belongs(row, clusters)
         )
         omitted += max(0, counted - len(mine))
+        # An Envoy is not in a count, so of an edge there is nothing to put them to.
+        for one in () if is_edge else answer.get("unsampled", ()):
+            if one["kind"] != wanted or not _belongs(one, clusters):
+                continue
+            line, phase = _pod_in_second(lines, one["address"], parse_time(one["at"]))
+            if line:
+                placed += one["count"]
+                by_phase[phase] += one["count"]
+                by_pod[line["name"], phase] += one["count"]
     described: Status = {
         "total": len(listed) + omitted,
-        # Failed, counted, and no sample was kept to put to a pod.
+        # Failed, counted, and no sample was kept.
         "omitted": omitted,
-        UNATTRIBUTED: by_phase.pop(UNATTRIBUTED, 0) + omitted,
+        UNATTRIBUTED: by_phase.pop(UNATTRIBUTED, 0) + max(0, omitted - placed),
         "byPhase": dict(sorted(by_phase.items())),
         "byPod": [
             {"pod": pod, "phase": phase, "count": count}
@@ -300,6 +308,22 @@ def _describe_failures(
         "samples": sorted(listed, key=lambda one: parse_time(one["at"]))[:MAX_FAILURES],
     }
     return described
+
+
+def _pod_in_second(
+    lines: list[Timeline], address: str, second: datetime
+) -> tuple[Timeline | None, str]:
+    """
+    The pod that had this address all through a second, and its phase all through it.
+
+    None and unattributed when either changed: a count does not say when in its second.
+    """
+    places = []
+    for moment in (second, second + timedelta(milliseconds=999)):
+        line = pod_at(lines, address, moment)
+        places.append((line, phase_of(line, moment) if line else UNATTRIBUTED))
+    (line, phase), at_end = places
+    return (line, phase) if (line, phase) == at_end else (None, UNATTRIBUTED)
 
 
 def _failure(one: Json, window: str, line: Timeline | None, phase: str) -> Status:

@@ -1,17 +1,20 @@
 """Whether failed attempts are put to the pod and to what the pod was doing."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final
 
 from hailstorm_drills.checkers.base import Finding, Verdict
 from hailstorm_drills.evidence import Evidence
 from hailstorm_drills.marks import KILL, of_kind
-from hailstorm_drills.pods import pod_at
+from hailstorm_drills.pods import PodLife, pod_at
 from hailstorm_drills.recorder import epoch, told_gaps
 
 NAME: Final = "attribution"
 # Issue 5: of failed attempts.
 MIN_SHARE: Final = 0.99
+NOWHERE: Final = ("unattributed", "")
+LAST_OF_SECOND: Final = 0.999
 
 
 def check_attribution(evidence: Evidence) -> Finding:
@@ -29,11 +32,14 @@ def check_attribution(evidence: Evidence) -> Finding:
     for failure in seen["failures"]:
         at = epoch(failure["at"])
         address = str(failure.get("address") or "")
-        life = pod_at(evidence.lives, address.rpartition(":")[0], at) if address else None
-        phase = life.phase_at(at) if life else None
-        found[(life.component, phase) if life and phase else ("unattributed", "")] += 1
+        found[_place(evidence.lives, address, at)] += 1
+    # A count says its second and no moment in it: both ends must say the same.
+    for many in seen["unsampled"]:
+        at, address = epoch(many["at"]), str(many.get("address") or "")
+        ends = {_place(evidence.lives, address, moment) for moment in (at, at + LAST_OF_SECOND)}
+        found[ends.pop() if len(ends) == 1 else NOWHERE] += int(many["count"])
     total = int(seen["total"])
-    attributed = sum(found.values()) - found["unattributed", ""]
+    attributed = sum(found.values()) - found[NOWHERE]
     figures: dict[str, Any] = {
         "attempts": seen["attempts"],
         "failed_attempts": total,
@@ -58,3 +64,10 @@ def check_attribution(evidence: Evidence) -> Finding:
     )
     verdict = Verdict.PASS if attributed >= MIN_SHARE * total else Verdict.FAIL
     return Finding(NAME, verdict, told, total, figures)
+
+
+def _place(lives: Iterable[PodLife], address: str, at: float) -> tuple[str, str]:
+    """Component and phase of the pod that had this ip:port at a moment."""
+    life = pod_at(lives, address.rpartition(":")[0], at) if address else None
+    phase = life.phase_at(at) if life else None
+    return (life.component, phase) if life and phase else NOWHERE

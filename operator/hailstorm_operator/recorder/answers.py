@@ -6,14 +6,16 @@ seconds it speaks of. `complete` is false when a gap touches them.
 """
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from hailstorm_operator.recorder.gaps import Gap
 from hailstorm_operator.recorder.lines import CODE_NAMES, FAILED
+from hailstorm_operator.recorder.samples import Sample
 from hailstorm_operator.recorder.store import Store
-from hailstorm_operator.recorder.tallies import Row, bound_ms
+from hailstorm_operator.recorder.tallies import Key, Row, bound_ms
 from hailstorm_operator.timestamps import parse_time, with_milliseconds
 
 Json = dict[str, Any]
@@ -69,9 +71,14 @@ def tallies(
 
 
 def failures(store: Store, first: int, last: int, *, kind: str | None, cluster: str | None) -> Json:
-    """Failed calls and attempts one by one; `omitted` counts those without a sample."""
+    """
+    Failed calls and attempts one by one.
+
+    `omitted` counts those without a sample; `unsampled` says in which second, of which
+    service and at which pod they were, so that they can be put to it all the same.
+    """
     samples = [
-        {**one, "at": _time(one["at"])}
+        one
         for one in store.samples.window(first, last, kind)
         if cluster is None or one["cluster"] == cluster
     ]
@@ -81,12 +88,44 @@ def failures(store: Store, first: int, last: int, *, kind: str | None, cluster: 
         if row.key.outcome == FAILED
     )
     answer = _frame(store, first, last)
+    omitted = max(0, total - len(samples))
     answer |= {
         "total": total,
-        "omitted": max(0, total - len(samples)),
-        "failures": samples,
+        "omitted": omitted,
+        "unsampled": _unsampled(store, first, last, kind, cluster, samples) if omitted else [],
+        "failures": [{**one, "at": _time(one["at"])} for one in samples],
     }
     return answer
+
+
+def _unsampled(
+    store: Store,
+    first: int,
+    last: int,
+    kind: str | None,
+    cluster: str | None,
+    samples: Sequence[Sample],
+) -> list[Json]:
+    """What was counted as failed beyond the samples, by second and pod."""
+
+    def is_wanted(key: Key) -> bool:
+        return (
+            key.outcome == FAILED
+            and (not kind or key.kind == kind)
+            and (cluster is None or key.cluster == cluster)
+        )
+
+    left: Counter[tuple[int, str, str, str, str]] = Counter()
+    for (second, key), count in store.tallies.by_second(first, last, is_wanted).items():
+        left[second, key.kind, key.listener, key.cluster, key.address] += count
+    for one in samples:
+        left[int(one["at"]), one["kind"], one["listener"], one["cluster"], one["address"]] -= 1
+    names = ("kind", "listener", "cluster", "address")
+    return [
+        {"at": _time(second), **dict(zip(names, where, strict=True)), "count": count}
+        for (second, *where), count in sorted(left.items())
+        if count > 0
+    ]
 
 
 def gaps(store: Store, first: int, last: int) -> Json:

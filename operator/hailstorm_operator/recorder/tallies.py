@@ -8,7 +8,8 @@ that grow by a fifth: coarse for a person, fine enough to see a service slow dow
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -168,6 +169,19 @@ class Tallies:
             row.count += count
             row.buckets[cell & _BUCKET_MASK] = count
         return sorted(rows.values(), key=lambda row: row.key)
+
+    def by_second(
+        self, first: int, last: int, is_wanted: Callable[[Key], bool]
+    ) -> Counter[tuple[int, Key]]:
+        """How often each wanted key was counted in each second from `first` to before `last`."""
+        wanted = {number: key for number, key in self._keys.items() if is_wanted(key)}
+        found: Counter[tuple[int, Key]] = Counter()
+        for second, cells in self._cells(first, last):
+            for cell, count in cells:
+                key = wanted.get(cell >> _BUCKET_BITS)
+                if key is not None:
+                    found[second, key] += count
+        return found
 
     def _cells(self, first: int, last: int) -> Iterator[tuple[int, Iterable[tuple[int, int]]]]:
         for packed_second in _between(self._packed, first, last):

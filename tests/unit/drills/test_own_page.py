@@ -23,6 +23,7 @@ def drilled(evidence: Make, parameters: Any, drill: str, *marks: Mark, **more: A
         "attempts": 9000,
         "total": 0,
         "omitted": 0,
+        "unsampled": [],
         "complete": True,
         "gaps": [],
         "failures": [],

@@ -177,7 +177,11 @@ def test_gate_drills_ask_for_records_and_for_pods() -> None:
 def seen(*failures: tuple[float, str], **changes: Any) -> dict[str, Any]:
     told = [{"at": stamp(at), "address": address} for at, address in failures]
     values = {"attempts": 9000, "total": len(told), "omitted": 0, "complete": True, "gaps": []}
-    return {**values, "failures": told, **changes}
+    return {**values, "unsampled": [], "failures": told, **changes}
+
+
+def unsampled(at: float, address: str, count: int) -> dict[str, Any]:
+    return {"at": stamp(at), "address": address, "count": count}
 
 
 def test_attempts_are_put_to_pod_and_phase(evidence: Make) -> None:
@@ -186,13 +190,24 @@ def test_attempts_are_put_to_pod_and_phase(evidence: Make) -> None:
     assert found.figures["by_pod_phase"] == {"trip draining": 1}
 
 
+def test_attempts_without_a_sample_are_put_where_they_were_counted(evidence: Make) -> None:
+    counted = [unsampled(82.0, "10.0.0.1:50051", 30)]
+    told = seen((82.5, "10.0.0.1:50051"), total=31, omitted=30, unsampled=counted)
+    found = check_attribution(evidence(recorder=told))
+    assert (found.verdict, found.n) == (PASS, 31)
+    assert found.figures["by_pod_phase"] == {"trip draining": 31}
+
+
 @pytest.mark.parametrize(
     "recorder",
     [
         seen((81.0, "10.9.9.9:50051")),
         seen((81.0, "")),
-        # Kept without a sample, so nobody knows when and where.
+        # Counted before the first was kept, so nobody knows when and where.
         seen((81.0, "10.0.0.1:50051"), total=2, omitted=1),
+        # Within the second in which the pod began to drain.
+        seen(total=4, omitted=4, unsampled=[unsampled(79.5, "10.0.0.1:50051", 4)]),
+        seen(total=4, omitted=4, unsampled=[unsampled(81.0, "10.9.9.9:50051", 4)]),
     ],
 )
 def test_attempts_that_nobody_can_place_fail(recorder: dict[str, Any], evidence: Make) -> None:

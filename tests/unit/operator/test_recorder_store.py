@@ -163,6 +163,15 @@ def test_failures_without_a_sample_are_omitted_not_lost() -> None:
     assert answer["omitted"] > 0
     assert answer["total"] == answer["omitted"] + len(answer["failures"])
     assert answer["total"] == counts(store, "attempts")["failed"]
+    assert sum(many["count"] for many in answer["unsampled"]) == answer["omitted"]
+    sampled = {(one["at"][:19], one["address"]) for one in answer["failures"]}
+    assert {(many["at"][:19], many["address"]) for many in answer["unsampled"]} <= sampled
+
+
+def test_failures_that_all_have_a_sample_leave_none_over() -> None:
+    answer = answers.failures(filled(), 0, 2**34, kind="attempts", cluster=None)
+    assert answer["total"] > 0
+    assert (answer["omitted"], answer["unsampled"]) == (0, [])
 
 
 def write(folder: Path, store: Store, *times: float) -> None:

@@ -109,12 +109,34 @@ def test_attempt_at_an_unknown_address_is_unattributed(traffic: Traffic) -> None
     assert failures["samples"][0]["phase"] == "unattributed"
 
 
-def test_failures_without_a_sample_are_unattributed(traffic: Traffic) -> None:
-    traffic.see(13, kind="attempts", code=14, outcome="failed", count=3)
-    traffic.see(13, kind="attempts", code=14, outcome="failed", count=40, sampled=False)
+def test_failures_without_a_sample_are_put_to_the_pod_of_their_count(traffic: Traffic) -> None:
+    traffic.see(14, kind="attempts", code=14, outcome="failed", count=3)
+    traffic.see(14, kind="attempts", code=14, outcome="failed", count=40, sampled=False)
     failures = traffic.describe()["failures"]
-    assert (failures["total"], failures["omitted"], failures["unattributed"]) == (43, 40, 40)
-    assert failures["byPhase"] == {"draining": 3}
+    assert (failures["total"], failures["omitted"], failures["unattributed"]) == (43, 40, 0)
+    assert failures["byPhase"] == {"draining": 43}
+    assert failures["byPod"] == [{"pod": "app-old-a", "phase": "draining", "count": 43}]
+    assert len(failures["samples"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "address"),
+    [
+        # Within the second in which it was asked to go, and of no pod of this Deployment.
+        (12, OLD),
+        (14, OTHER),
+    ],
+)
+def test_failures_without_a_sample_that_nobody_can_place_are_unattributed(
+    traffic: Traffic, seconds: float, address: str
+) -> None:
+    traffic.see(seconds, address, kind="attempts", code=14, outcome="failed", count=9)
+    traffic.see(
+        seconds, address, kind="attempts", code=14, outcome="failed", count=40, sampled=False
+    )
+    failures = traffic.describe()["failures"]
+    assert (failures["total"], failures["omitted"]) == (49, 40)
+    assert failures["unattributed"] >= 40
 
 
 def test_samples_in_a_record_are_bounded_and_all_are_counted(traffic: Traffic) -> None:
