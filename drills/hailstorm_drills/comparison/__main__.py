@@ -75,6 +75,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N|ARM=N,...",
         help="minReplicas of the HPAs: what they need to hold the SLO is the least that does",
     )
+    parser.add_argument(
+        "--load-scale",
+        type=float,
+        metavar="SHARE",
+        help="share of the calls, each so much dearer, where the generator lags (0.25 to 1)",
+    )
     parser.add_argument("--judge-only", action="store_true", help="judge what is kept")
     return parser
 
@@ -112,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seed=options.seed,
             hold_seconds=options.hold_seconds,
             spares=options.spares,
+            load_scale=options.load_scale,
             rivals_from=rivals_from(options.rival_min_replicas),
         )
         folder.mkdir(parents=True, exist_ok=True)
@@ -244,6 +251,8 @@ def command_of(settings: Settings) -> str:
     if settings.rivals_from:
         told = ",".join(f"{arm}={least}" for arm, least in settings.rivals_from.items())
         words += ["--rival-min-replicas", told]
+    if settings.load_scale != 1:
+        words += ["--load-scale", f"{settings.load_scale:g}"]
     return f'make compare COMPARE="{" ".join(words)}"' if words else "make compare"
 
 

@@ -28,6 +28,13 @@ HOLD_SECONDS: Final = 120
 BASE_RATE: Final = 60.0
 FACTOR: Final = 5.0
 SPIKE_SECONDS: Final = 10
+# What a call costs a pod besides the work it asks for: gRPC and the interpreter (a guess
+# from 0.2 ms an empty call, DESIGN 10).
+OVERHEAD_MS: Final = 0.4
+CPU_MS_PER_CALL: Final = 2.6
+# With less a call alone takes half of what a pod may use in a period (20 of 100 ms), and
+# where it falls is felt more than how many there are.
+LEAST_LOAD_SCALE: Final = 0.25
 # The issue's jump from 2 pods: with four more, 300 calls/s are 65 % of their limits,
 # about what is planned for.
 STEP_SPARES: Final = 4
@@ -82,8 +89,8 @@ class Settings:
     knows what belongs to the shape; the defaults are those of the step.
 
     A pod may use 200m of CPU, and a call costs `cpu_ms_per_call`: the handler burns
-    `burn_ms` of its thread's CPU time, the rest is gRPC and the interpreter (a guess
-    from 0.2 ms an empty call, DESIGN 10). It then waits `wait_ms`, as for a store.
+    `burn_ms` of its thread's CPU time, the rest is OVERHEAD_MS. It then waits `wait_ms`,
+    as for a store.
     """
 
     shape: str = "step"
@@ -94,8 +101,8 @@ class Settings:
     slo_ms: float = 200.0
     deadline_seconds: float = 5.0
     cpu_limit_millicores: int = 200
-    burn_ms: float = 2.2
-    cpu_ms_per_call: float = 2.6
+    burn_ms: float = CPU_MS_PER_CALL - OVERHEAD_MS
+    cpu_ms_per_call: float = CPU_MS_PER_CALL
     wait_ms: float = 50.0
     # Of a pod's limit, and so of what it can carry: the issue's HPA on CPU 60 %.
     planned_share: float = 0.6
@@ -171,13 +178,24 @@ class Settings:
     def file_of(self, arm: str) -> str:
         """The recording's file: a rival that begins with more pods lies beside the plain one."""
         least = self.least_of(arm)
-        return f"{arm}.json" if least == self.min_replicas else f"{arm}-from-{least}.json"
+        began = "" if least == self.min_replicas else f"-from-{least}"
+        return f"{arm}{began}{self._share_told}.json"
+
+    @property
+    def load_scale(self) -> float:
+        """Which share of the calls of the issue there are."""
+        return round(self.base_rate / BASE_RATE, 3)
+
+    @property
+    def _share_told(self) -> str:
+        return "" if self.load_scale == 1 else f"-load-{self.load_scale:g}"
 
     @property
     def name(self) -> str:
-        """The shape, and which rivals begin with more pods: the key of its figures."""
+        """The shape, its rivals that begin with more pods, its share: the key of its figures."""
         raised = [arm for arm in ARMS if self.least_of(arm) != self.min_replicas]
-        return "-".join([self.shape, *(f"{arm}-from-{self.least_of(arm)}" for arm in raised)])
+        named = [self.shape, *(f"{arm}-from-{self.least_of(arm)}" for arm in raised)]
+        return "-".join(named) + self._share_told
 
     def of_arm(self, arm: str) -> dict[str, Any]:
         """Plain values of what an arm depends on; with other ones it is another measurement."""
@@ -188,13 +206,31 @@ class Settings:
         return found | {"min_replicas": self.least_of(arm)}
 
 
-def settings_for(shape: str, **changes: Any) -> Settings:
+def settings_for(shape: str, load_scale: float | None = None, **changes: Any) -> Settings:
     """
     What belongs to a shape, with changes; one that is None is no change.
 
-    Raises ValueError for a shape that there is not, and as Settings does.
+    `load_scale` is for a machine that cannot carry the load and its generator: that share
+    of the calls, each so much dearer, so that pods saturate, start and are needed as ever.
+
+    Raises ValueError for a shape or a share that will not do, and as Settings does.
     """
     if shape not in PROFILES:
         raise ValueError(f"shape {shape!r} is none of {', '.join(SHAPES)}")
     asked = {name: value for name, value in changes.items() if value is not None}
-    return Settings(shape=shape, **{**asdict(PROFILES[shape]), **asked})
+    return Settings(shape=shape, **{**asdict(PROFILES[shape]), **_scaled(load_scale), **asked})
+
+
+def _scaled(share: float | None) -> dict[str, float]:
+    """The fields of a share of the load; none for all of it."""
+    if share is None:
+        return {}
+    if not LEAST_LOAD_SCALE <= share <= 1:
+        told = f"from {LEAST_LOAD_SCALE:g} to 1"
+        raise ValueError(f"a load scale of {share:g} will not do; write one {told}")
+    cost = round(CPU_MS_PER_CALL / share, 3)
+    return {
+        "base_rate": round(BASE_RATE * share, 3),
+        "cpu_ms_per_call": cost,
+        "burn_ms": round(cost - OVERHEAD_MS, 3),
+    }

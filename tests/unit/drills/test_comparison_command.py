@@ -236,6 +236,22 @@ def test_rivals_that_begin_with_more_pods_have_figures_of_their_own(tmp_path):
     }
 
 
+def test_a_share_of_the_load_has_figures_of_its_own(tmp_path):
+    evidence = tmp_path / "scaling.json"
+    for one in (settings_for("step"), settings_for("step", load_scale=0.6)):
+        command.report({OURS: make_recording(settings=one)}, one, tmp_path, evidence)
+    shapes = json.loads(evidence.read_text())["shapes"]
+    assert set(shapes) == {"step", "step-load-0.6"}
+    assert shapes["step-load-0.6"]["command"] == 'make compare COMPARE="--load-scale 0.6"'
+    assert (tmp_path / "report-load-0.6.html").exists()
+
+
+@pytest.mark.parametrize("share", ["0.1", "2"])
+def test_a_share_that_cannot_be_is_a_wrong_command_line(tmp_path, share, capsys):
+    assert command.main([*words(tmp_path), "--load-scale", share]) == command.EX_USAGE
+    assert "write one from 0.25 to 1" in capsys.readouterr().err
+
+
 def test_report_draws_writes_and_keeps_other_shapes(tmp_path, capsys):
     evidence = tmp_path / "scaling.json"
     evidence.write_text(json.dumps({"command": "make compare", "shapes": {"ramp": {}}}))

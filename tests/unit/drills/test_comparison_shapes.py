@@ -12,6 +12,7 @@ from hailstorm_drills.comparison.settings import (
     CPU_HPA,
     IN_FLIGHT_HPA,
     OURS,
+    OVERHEAD_MS,
     PROFILES,
     SHAPES,
     Settings,
@@ -31,6 +32,30 @@ def spec_of(name, settings):
 
 def rates_of(settings):
     return planned_rates(parse_pace(settings.pace), settings.base_rate, settings.seconds)
+
+
+def test_a_share_of_the_load_needs_as_many_pods_at_every_moment():
+    whole, less = settings_for("step"), settings_for("step", load_scale=0.6)
+    assert less.base_rate == 36
+    assert less.cpu_limit_millicores == whole.cpu_limit_millicores
+    assert less.cpu_ms_per_call - less.burn_ms == pytest.approx(OVERHEAD_MS)
+    assert less.full_rate == pytest.approx(0.6 * whole.full_rate, rel=1e-3)
+    for rate in range(10, 400, 3):
+        assert less.pods_needed(0.6 * rate) == whole.pods_needed(rate)
+
+
+def test_a_share_of_the_load_is_another_measurement_beside_the_whole():
+    whole, less = settings_for("step"), settings_for("step", load_scale=0.6)
+    assert (whole.name, less.name) == ("step", "step-load-0.6")
+    assert (whole.file_of(OURS), less.file_of(OURS)) == ("ours.json", "ours-load-0.6.json")
+    assert whole.of_arm(OURS) != less.of_arm(OURS)
+    assert settings_for("step", load_scale=1.0) == whole
+
+
+@pytest.mark.parametrize("share", [0, -1, 0.2, 1.5])
+def test_a_share_that_will_not_do_is_refused(share):
+    with pytest.raises(ValueError, match=r"write one from 0\.25 to 1"):
+        settings_for("step", load_scale=share)
 
 
 def test_the_step_leaves_every_arm_at_its_defaults():
