@@ -42,7 +42,6 @@ class Policies:
             await self._end(key, for_good=True)
             return
         target = ((body.get("spec") or {}).get("targetRef") or {}).get("name", "")
-        self._claims[key] = (str(metadata.get("creationTimestamp", "")), str(target))
         generation, uid = int(metadata.get("generation", 0)), str(metadata["uid"])
         known = self._gates.get(key)
         if known is None or known[1:3] != (generation, uid):
@@ -56,6 +55,10 @@ class Policies:
             else:
                 gate = Gate(body, spec, self._cluster, self._tallies)
             former = known[0] if known else None
+            # One that makes no sense gates nothing, so it must keep no other from doing so.
+            self._claims.pop(key, None)
+            if gate is not None:
+                self._claims[key] = (str(metadata.get("creationTimestamp", "")), str(target))
             if former and (gate is None or gate.spec.target != former.spec.target):
                 await self._let_go(key, former)
             work = gate.run() if gate else self._refuse(body, problem)

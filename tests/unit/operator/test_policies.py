@@ -1,13 +1,13 @@
 """Which policies are at work, and what becomes of holds that are nobody's any more."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from eventually import eventually
-from hailstorm_operator import api, holds
+from hailstorm_operator import api, gate, holds
 from hailstorm_operator.cluster import NotFoundError
 from hailstorm_operator.gate import Gate
 from hailstorm_operator.inventory import Inventory
@@ -49,6 +49,15 @@ class Place:
         self.inventory.show_deployment(self.world.deployment)
 
 
+def told_by_name(reasons: list[tuple[str, str]]) -> Callable[..., Awaitable[None]]:
+    """In place of the world's, which has one policy: what each is told, by its name."""
+
+    async def tell(_: str, name: str, status: dict[str, Any]) -> None:
+        reasons.extend((name, one["reason"]) for one in status["conditions"])
+
+    return tell
+
+
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
     made = Place()
@@ -68,6 +77,23 @@ async def test_of_two_policies_the_older_one_gates(place: Place) -> None:
     await place.policies.show_policy(place.body("second", created="2"))
     await eventually(lambda: place.condition()[0] == api.REASON_POLICY_CONFLICT, 2)
     assert "RolloutPolicy first is older" in place.condition()[1]
+
+
+async def test_older_policy_that_makes_no_sense_keeps_no_other_from_gating(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "IDLE_SECONDS", 0.1)
+    await place.policies.show_policy(place.body("first", created="1", alpha=7))
+    await eventually(lambda: place.condition()[0] == api.REASON_SPEC_INVALID, 2)
+    await place.policies.show_policy(place.body("second", created="2"))
+    await eventually(lambda: place.condition()[0] == api.REASON_GATING, 2)
+
+    reasons: list[tuple[str, str]] = []
+    place.world.set_policy_status = told_by_name(reasons)
+    cured = place.body("first", created="1")
+    cured["metadata"]["generation"] = 2
+    await place.policies.show_policy(cured)
+    await eventually(lambda: ("second", api.REASON_POLICY_CONFLICT) in reasons, 2)
 
 
 async def test_deleting_a_policy_lets_go_of_what_it_holds(place: Place) -> None:
