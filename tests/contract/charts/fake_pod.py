@@ -6,6 +6,7 @@ ids it is asked with, so that a test says what it wants in the call itself:
 
     slow-0.5            answers after half a second
     fail-NOT_FOUND      answers with that status, and details
+    lost-0.5            UNAVAILABLE after half a second, as when a store is away
     flaky-<key>         UNAVAILABLE from the first pod that sees <key>, OK later
     else                answers at once
 
@@ -41,6 +42,9 @@ async def _behave(word: str, context: Any) -> None:
         await asyncio.sleep(float(rest))
     elif verb == "fail":
         await _fail(context, rest)
+    elif verb == "lost":
+        await asyncio.sleep(float(rest))
+        await _fail(context, "UNAVAILABLE")
     elif verb == "flaky":
         try:
             (FIRST_SEEN / f"flaky-{rest}").touch(exist_ok=False)

@@ -1,5 +1,6 @@
 """What callers notice when pods fail: next to nothing, or the twin's losses."""
 
+import asyncio
 import json
 import signal
 import threading
@@ -18,6 +19,10 @@ from hailstorm.trip.v1 import trip_pb2, trip_pb2_grpc
 
 # As many calls at a time as a pod is meant to have in flight.
 CALLERS = 8
+# Calls of an outage, and how long each is tried in vain. The budget is the chart's default.
+STORM_CALLS = 300
+LOST_SECONDS = 0.5
+BUDGET_SHARE, BUDGET_MIN = 0.2, 64
 
 
 @pytest.fixture
@@ -156,6 +161,50 @@ async def test_all_pods_draining_are_refused_and_not_used(guarded: Edge, trio: l
     with pytest.raises(grpc.RpcError) as caught:
         stub.GetTrip(trip_pb2.GetTripRequest(trip_id="t-1"))
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def retry_storm(edge: Edge) -> tuple[int, float, list[grpc.StatusCode]]:
+    """Many calls at once while a store is away: retries, seconds, and how the calls ended."""
+    request = trip_pb2.GetTripRequest(city_id="nyc", trip_id=f"lost-{LOST_SECONDS}")
+    began, before = time.monotonic(), edge.stat("cluster.trip.upstream_rq_retry")
+
+    async def ask(stub: Any) -> grpc.StatusCode:
+        try:
+            await stub.GetTrip(request, timeout=20)
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+        return grpc.StatusCode.OK
+
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{edge.public}") as channel:
+        stub = trip_pb2_grpc.TripServiceStub(channel)
+        codes = await asyncio.gather(*(ask(stub) for _ in range(STORM_CALLS)))
+    retries = edge.stat("cluster.trip.upstream_rq_retry") - before
+    return retries, time.monotonic() - began, codes
+
+
+def most_retries(seconds: float) -> float:
+    """What the budget lets through: so many at a time, each as long as an answer takes."""
+    at_a_time = max(BUDGET_MIN, BUDGET_SHARE * (STORM_CALLS + BUDGET_MIN))
+    return at_a_time * (seconds / LOST_SECONDS + 1)
+
+
+async def test_retries_of_an_outage_are_no_storm(guarded: Edge) -> None:
+    retries, seconds, codes = await retry_storm(guarded)
+    assert set(codes) == {grpc.StatusCode.UNAVAILABLE}
+    assert 0 < retries <= most_retries(seconds)
+    assert guarded.stat("cluster.trip.upstream_rq_retry_overflow") > 0
+    stub = trip_pb2_grpc.TripServiceStub(guarded.channel())
+    stub.GetTrip(trip_pb2.GetTripRequest(trip_id="t-1"))
+
+
+async def test_without_a_budget_they_are(folder: Path, trio: list[Pod]) -> None:
+    budget = "edge.retries.budgetPercent=100,edge.retries.budgetMinConcurrency=10000"
+    edge = start_edge(folder, trio, "--set", budget)
+    try:
+        retries, seconds, _ = await retry_storm(edge)
+        assert retries > most_retries(seconds)
+    finally:
+        edge.end()
 
 
 def test_call_refused_by_one_pod_is_served_by_another(guarded: Edge) -> None:
