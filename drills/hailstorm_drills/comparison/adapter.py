@@ -2,8 +2,10 @@
 The edge's in-flight as an external metric, for the strongest rival: an HPA on it.
 
 An aggregated API, `external.metrics.k8s.io/v1beta1`, over TLS. It asks every
-Envoy twice a second, as our operator does, so that the rival's signal is as
-fresh as ours and what differs is the scaler. No answer is an error and not a
+Envoy twice a second and gives the mean of 2 s, as our operator does, so that the
+rival's signal is as fresh and as calm as ours and what differs is the scaler: a
+single look at a few calls in flight is chance, and an HPA never takes back in time
+what it adds by chance. No answer is an error and not a
 zero: the HPA then holds. A test rig and no product: the certificate is its own
 (the APIService says `insecureSkipTLSVerify`), and whoever reaches it may read.
 """
@@ -19,6 +21,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -35,6 +38,8 @@ POLL_SECONDS: Final = 0.5
 ASK_SECONDS: Final = 1.5
 # As our operator: four polls without an answer are an outage.
 MAX_AGE_SECONDS: Final = 2.0
+# As our operator's fast window.
+MEAN_SECONDS: Final = 2.0
 
 
 def parse_active(text: str, cluster: str) -> float:
@@ -64,24 +69,28 @@ def _ask(address: str, port: int, cluster: str) -> float:
 
 
 class Signal:
-    """The last sum, and when it was read (epoch seconds)."""
+    """The mean of the last sums, and when the newest was read (epoch seconds)."""
 
     def __init__(self, read: Callable[[], float], clock: Callable[[], float] = time.time) -> None:
         self._read, self._clock = read, clock
-        self._last: tuple[float, float] | None = None
+        self._seen: deque[tuple[float, float]] = deque()
 
     def poll(self) -> None:
-        """Ask once; a failure leaves the last sum to grow old."""
+        """Ask once; a failure leaves the last sums to grow old."""
         try:
-            self._last = (self._read(), self._clock())
+            self._seen.append((self._read(), self._clock()))
+            while self._seen[0][1] <= self._seen[-1][1] - MEAN_SECONDS:
+                self._seen.popleft()
         except (OSError, ValueError) as error:
             print(f"edge: {error}", file=sys.stderr, flush=True)
 
     def fresh(self) -> tuple[float, float] | None:
-        """(value, read at); None when there is none or it is too old."""
-        if self._last is None or self._clock() - self._last[1] > MAX_AGE_SECONDS:
+        """(mean, newest read at); None when there is none or it is too old."""
+        # A copy: the thread that polls may add one meanwhile.
+        seen = tuple(self._seen)
+        if not seen or self._clock() - seen[-1][1] > MAX_AGE_SECONDS:
             return None
-        return self._last
+        return sum(value for value, _ in seen) / len(seen), seen[-1][1]
 
     def run(self) -> None:
         """Poll for ever."""

@@ -35,6 +35,8 @@ class Figures:
     first_capacity_seconds: float | None
     p99_back_seconds: float | None
     most_serving: int
+    # When the demand changed; None where it does so gradually.
+    serving_before: int | None
     spares: int
     generator_lag_p99_ms: float | None
 
@@ -73,6 +75,7 @@ def measure(recording: Recording, settings: Settings) -> Figures:
         ),
         p99_back_seconds=None if change is None else p99_back(recording, settings, change),
         most_serving=max((n for at, n in recording.serving if at < end), default=0),
+        serving_before=None if change is None else value_at(recording.serving, start + change),
         spares=recording.spares,
         generator_lag_p99_ms=percentile([s.lag_ms for s in samples], 0.99),
     )

@@ -7,7 +7,7 @@ namespace, which is deleted at the end.
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from hailstorm_drills.comparison.envoy import envoy_config
 from hailstorm_drills.comparison.names import (
@@ -26,6 +26,9 @@ from hailstorm_drills.load import LOAD_LABEL
 from hailstorm_drills.pod_spec import beside_the_control_plane, restricted
 
 Manifest = dict[str, Any]
+
+# As the product's own edge.
+EDGE_REPLICAS: Final = 2
 
 
 def metadata(name: str, component: str = "", namespace: str | None = NAMESPACE) -> Manifest:
@@ -149,7 +152,7 @@ def _edge(image: str, pull_policy: str) -> Manifest:
         ],
         "volumes": [{"name": "config", "configMap": {"name": EDGE}}],
     }
-    return _deployment(EDGE, 2, pod, {})
+    return _deployment(EDGE, EDGE_REPLICAS, pod, {})
 
 
 def load_pod(settings: Settings, image: str, pull_policy: str) -> Manifest:

@@ -33,6 +33,7 @@ ROWS: Final = (
     ("flaps", "flaps"),
     ("first new capacity, s", "first_capacity_seconds"),
     ("p99 back under the SLO, s", "p99_back_seconds"),
+    ("pods serving before the change", "serving_before"),
     ("most pods serving", "most_serving"),
     ("spares", "spares"),
     ("generator lag p99, ms", "generator_lag_p99_ms"),

@@ -9,6 +9,7 @@ spoil the next arm, and an APIService without its adapter every `kubectl`.
 """
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -171,15 +172,29 @@ class Compare:
         return text
 
     def _reset(self, pods: int) -> None:
-        """No scaler, as many pods as at the arm's beginning, and none of before."""
+        """
+        No scaler, and as many new pods as at the arm's beginning behind a new edge.
+
+        Calls that an overwhelmed arm has left are still in flight at pods and Envoys when
+        the next begins, which an HPA on that takes for demand: seen, 4 pods before its load.
+        """
         self._remove_scalers()
-        self._cluster.kubectl(
-            *("scale", "deployment", TARGET, "--namespace", NAMESPACE),
-            f"--replicas={pods}",
-        )
-        self._wait(
-            lambda: self._not_reset(pods), RESET_SECONDS, "the target is as at the beginning"
-        )
+        for wanted in (0, pods):
+            self._cluster.kubectl(
+                *("scale", "deployment", TARGET, "--namespace", NAMESPACE),
+                f"--replicas={wanted}",
+            )
+            self._wait(
+                functools.partial(self._not_reset, TARGET, wanted),
+                RESET_SECONDS,
+                f"{wanted} pods of the target",
+            )
+            if not wanted:
+                labels = ",".join(f"{k}={v}" for k, v in manifests.selector(EDGE).items())
+                command = ("delete", "pods", f"--selector={labels}", "--namespace", NAMESPACE)
+                self._cluster.kubectl(*command, timeout=RESET_SECONDS)
+                edge_missing = functools.partial(self._not_reset, EDGE, manifests.EDGE_REPLICAS)
+                self._wait(edge_missing, RESET_SECONDS, "a new edge")
 
     def _remove_scalers(self) -> None:
         for resource in (HPA_RESOURCE, SVS_RESOURCE):
@@ -209,13 +224,13 @@ class Compare:
         ready = {
             d["metadata"]["name"]: (d.get("status") or {}).get("readyReplicas", 0) for d in found
         }
-        wanted = {TARGET: self._settings.min_replicas, EDGE: 2}
+        wanted = {TARGET: self._settings.min_replicas, EDGE: manifests.EDGE_REPLICAS}
         missing = [f"{n}: {ready.get(n, 0)}/{k}" for n, k in wanted.items() if ready.get(n, 0) < k]
         return ", ".join(missing) or None
 
-    def _not_reset(self, wanted: int) -> str | None:
+    def _not_reset(self, name: str, wanted: int) -> str | None:
         pods = self._cluster.get("pods", NAMESPACE)["items"]
-        mine = [pod for pod in pods if pod["metadata"]["name"].startswith(f"{TARGET}-")]
+        mine = [pod for pod in pods if pod["metadata"]["name"].startswith(f"{name}-")]
         ready = sum(
             any(c["type"] == "Ready" and c["status"] == "True" for c in _conditions(pod))
             for pod in mine

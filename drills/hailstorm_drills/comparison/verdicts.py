@@ -62,10 +62,13 @@ def judge(figures: Mapping[str, Figures], settings: Settings) -> tuple[list[Line
         lines.append(_held(figures))
         lines += [_pod_seconds(figures, rival, settings) for rival in (CPU_HPA, IN_FLIGHT_HPA)]
         lines += [_flaps(figures, rival) for rival in (CPU_HPA, IN_FLIGHT_HPA)]
-    lines.append(_generator(figures, settings))
-    if lines[-1].verdict != Verdict.PASS:
-        # Figures of a load that did not come as planned say nothing about a scaler.
-        lines = [_doubted(line) for line in lines[:-1]] + lines[-1:]
+    # Figures of a load that did not come as planned say nothing about a scaler, and what
+    # has more pods before the change than the others has its answer before the question.
+    checks = [_generator(figures, settings), _began_alike(figures, settings)]
+    for check, why in zip(checks, ("the load lagged", "not all began alike"), strict=True):
+        if check.verdict != Verdict.PASS:
+            lines = [_doubted(line, why) for line in lines]
+    lines += checks
     return lines, merge(line.verdict for line in lines)
 
 
@@ -93,8 +96,8 @@ def _ratio(ours: float | None, other: float | None) -> float | None:
     return None if ours is None or not other else round(ours / other, 4)
 
 
-def _doubted(line: Line) -> Line:
-    return Line(line.name, line.asked, line.measured, Verdict.UNKNOWN, "the load lagged")
+def _doubted(line: Line, why: str) -> Line:
+    return Line(line.name, line.asked, line.measured, Verdict.UNKNOWN, why)
 
 
 def _unmeasured(name: str, asked: str, *arms: str) -> Line:
@@ -204,3 +207,13 @@ def _generator(figures: Mapping[str, Figures], settings: Settings) -> Line:
     told = ", ".join(f"{ARM_TITLES[arm]} {lag:.0f} ms" for arm, lag in lags.items())
     verdict = Verdict.PASS if good else Verdict.UNKNOWN
     return Line(name, asked, f"{max(known):.0f} ms", verdict, told)
+
+
+def _began_alike(figures: Mapping[str, Figures], settings: Settings) -> Line:
+    name, asked = "pods serving before the change", "as many as each was given"
+    began = {arm: one.serving_before for arm, one in figures.items()}
+    if settings.change_at is None:
+        return Line(name, asked, "-", Verdict.PASS, "no moment of change in this shape")
+    told = ", ".join(f"{ARM_TITLES[arm]} {count}" for arm, count in began.items())
+    good = all(count == settings.least_of(arm) for arm, count in began.items())
+    return Line(name, asked, told or "-", Verdict.PASS if good else Verdict.UNKNOWN)

@@ -10,6 +10,8 @@ from hailstorm_drills.comparison import recording as recordings
 from hailstorm_drills.comparison.figures import first_capacity, flaps, measure, value_at
 from hailstorm_drills.comparison.recording import RecordingError
 from hailstorm_drills.comparison.settings import (
+    ARM_TITLES,
+    ARMS,
     CPU_HPA,
     IN_FLIGHT_HPA,
     OURS,
@@ -87,7 +89,7 @@ def verdicts_of(figures, settings=SETTINGS):
 def test_judge_passes_what_is_within_every_limit():
     names, verdict = verdicts_of(figures_of())
     assert verdict == Verdict.PASS
-    assert len(names) == 6
+    assert len(names) == 7
 
 
 @pytest.mark.parametrize(
@@ -129,6 +131,8 @@ def test_judge_takes_back_every_line_when_the_load_lagged():
     figures[CPU_HPA] = dataclasses.replace(figures[CPU_HPA], generator_lag_p99_ms=80.0)
     names, verdict = verdicts_of(figures)
     assert verdict == Verdict.UNKNOWN
+    # Whether all began alike is seen all the same.
+    assert names.pop("pods serving before the change") == Verdict.PASS
     assert set(names.values()) == {Verdict.UNKNOWN}
 
 
@@ -243,3 +247,23 @@ def test_recording_survives_a_file():
     found = json.loads(json.dumps(recordings.as_json(before)))
     after = recordings.from_json(found)
     assert measure(after, SETTINGS) == measure(before, SETTINGS)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_arm_with_more_pods_before_the_step_makes_the_comparison_unknown(arm):
+    figures = dict.fromkeys(ARMS, measure(make_recording(), SETTINGS))
+    lines, _ = judge(figures, SETTINGS)
+    assert lines[-1].verdict is Verdict.PASS
+    figures[arm] = dataclasses.replace(figures[arm], serving_before=4)
+    lines, verdict = judge(figures, SETTINGS)
+    assert verdict is Verdict.UNKNOWN
+    assert {line.why for line in lines[:-2]} == {"not all began alike"}
+    assert f"{ARM_TITLES[arm]} 4" in lines[-1].measured
+
+
+def test_a_shape_without_a_moment_of_change_needs_no_equal_beginning():
+    settings = settings_for("ramp")
+    figures = dict.fromkeys(ARMS, measure(make_recording(settings=settings), settings))
+    assert figures[OURS].serving_before is None
+    lines, _ = judge(figures, settings)
+    assert lines[-1].verdict is Verdict.PASS

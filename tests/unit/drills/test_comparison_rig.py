@@ -63,26 +63,35 @@ def test_a_rival_begins_with_more_pods_and_ours_does_not():
     assert least == {CPU_HPA: 5, IN_FLIGHT_HPA: 2, OURS: 2}
 
 
-def test_an_arm_is_reset_to_what_it_begins_with():
+def test_an_arm_begins_with_new_pods_behind_a_new_edge():
     class Deployments:
-        scaled = ""
+        scaled = "2"
+        edges = 0
+
+        def __init__(self):
+            self.done = []
 
         def kubectl(self, *words, timeout=30.0):
             if words[0] == "scale":
-                self.scaled = words[-1]
+                self.scaled = words[-1].removeprefix("--replicas=")
+                self.done.append(("scale", self.scaled))
+            if words[:2] == ("delete", "pods"):
+                self.done.append(("edge", words[2]))
+                self.edges = 2
             return ""
 
         def get(self, resource, namespace):
             ready = {"conditions": [{"type": "Ready", "status": "True"}]}
-            count = int(self.scaled.removeprefix("--replicas="))
-            pods = [{"metadata": {"name": f"target-{n}"}, "status": ready} for n in range(count)]
-            return {"items": pods}
+            names = [f"target-{n}" for n in range(int(self.scaled))]
+            names += [f"edge-{n}" for n in range(self.edges)]
+            return {"items": [{"metadata": {"name": name}, "status": ready} for name in names]}
 
     cluster = Deployments()
     compare = Compare(cluster, SETTINGS, IMAGES, "Never", HERE, say=lambda _: None)
     compare._reset(5)
-    assert cluster.scaled == "--replicas=5"
-    assert compare._not_reset(2) == "5 pods, 5 of them ready"
+    labels = "app.kubernetes.io/name=hailstorm-compare,app.kubernetes.io/component=edge"
+    assert cluster.done == [("scale", "0"), ("edge", f"--selector={labels}"), ("scale", "5")]
+    assert compare._not_reset("target", 2) == "5 pods, 5 of them ready"
 
 
 def crd(**spec):
@@ -232,6 +241,16 @@ def test_adapter_never_takes_silence_for_zero():
     assert adapter.answer(path, signal, {})[0] == 200
     clock.now += 0.2
     assert adapter.answer(path, signal, {})[0] == 503
+
+
+def test_adapter_gives_the_mean_of_two_seconds():
+    clock, answers = Clock(), [9.0, 3.0, 4.0, 5.0, 8.0]
+    signal = adapter.Signal(lambda: answers.pop(), clock)
+    for expected in (8.0, 6.5, 17 / 3, 5.0, 21 / 4):
+        signal.poll()
+        value, at = signal.fresh()
+        assert (value, at) == (pytest.approx(expected), clock.now)
+        clock.now += 0.5
 
 
 def test_adapter_answers_discovery_and_nothing_else():
