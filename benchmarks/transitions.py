@@ -13,6 +13,7 @@ stands beside them.
 """
 
 import asyncio
+import contextlib
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 import grpc
 import uvloop
 from prometheus_client import CollectorRegistry
@@ -58,6 +60,8 @@ MOVES: Final = (
 )
 FIRST_VERSION: Final = 3
 DEADLINE_SECONDS: Final = 60.0
+# Each that fails took Postgres' deadlock_timeout, a second.
+TRIES: Final = 10
 
 _EMPTY: Final = "TRUNCATE trips, trip_events, idempotency"
 _TRIPS: Final = f"""
@@ -93,10 +97,22 @@ def trip_ids(per_client: int) -> list[str]:
     ]
 
 
+async def empty(sql: asyncpg.Connection) -> None:
+    """
+    Truncate. The service that is measured reads the same tables meanwhile, in an order of
+    its own, and of two in a deadlock Postgres ends either: it is tried again.
+    """
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(asyncpg.DeadlockDetectedError):
+            await sql.execute(_EMPTY)
+            return
+    await sql.execute(_EMPTY)
+
+
 async def refill(database: Database, per_client: int) -> None:
     """Make the tables anew: every trip MATCHED, with one event."""
     async with connection(database.dsn) as sql:
-        await sql.execute(_EMPTY)
+        await empty(sql)
         await sql.execute(_TRIPS, CONNECTIONS, per_client)
         await sql.execute(_EVENTS)
         await sql.execute("ANALYZE trips, trip_events, idempotency")
