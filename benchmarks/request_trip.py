@@ -102,37 +102,48 @@ def measure(target: str, runs: int, seconds: float, knee: float | None) -> list[
 def judge(
     knee: float, below: Sequence[Step], at: Sequence[Step], beyond: Sequence[Step]
 ) -> list[Figure]:
-    """The figures of the steps at half the knee, at it and at 3x; NoKneeError when one is vain."""
-    steps = (*below, *at, *beyond)
-    for name, some in (("half", below), ("1x", at), ("3x", beyond)):
-        for step in some:
-            if step.doubt:
-                raise NoKneeError(f"at {name} the knee of {knee:.1f} riders/s {step.doubt}")
-    lag = max(step.lag_p99_ms for step in steps)
-    alone = sum(sum(step.unmatched.values()) for step in steps)
-    why = (
-        f"knee {knee:.1f} riders/s; generator up to {lag:.0f} ms late (p99);"
-        f" {alone} of {sum(step.answered for step in steps)} answers without a driver"
+    """
+    The figures of the steps at half the knee, at it and at 3x.
+
+    Each rests on its own steps: one of them in doubt makes it UNKNOWN, and no other.
+    """
+    doubts = {
+        name: f"at {name} the knee of {knee:.1f} riders/s {step.doubt}"
+        for name, some in (("half", below), ("1x", at), ("3x", beyond))
+        for step in some
+        if step.doubt
+    }
+
+    def doubt_of(*names: str) -> str:
+        return "; ".join(doubts[name] for name in names if name in doubts)
+
+    def told(steps: Sequence[Step]) -> str:
+        lag = max(step.lag_p99_ms for step in steps)
+        alone = sum(sum(step.unmatched.values()) for step in steps)
+        return (
+            f"knee {knee:.1f} riders/s; generator up to {lag:.0f} ms late (p99);"
+            f" {alone} of {sum(step.answered for step in steps)} answers without a driver"
+        )
+
+    p99 = Figure(
+        name=P99_NAME,
+        unit="ms",
+        measured=Spread(tuple(step.p99_ms for step in below)),
+        asked=P99_ASKED,
+        why=told(below),
     )
-    return [
-        Figure(
-            name=P99_NAME,
-            unit="ms",
-            measured=Spread(tuple(step.p99_ms for step in below)),
-            asked=P99_ASKED,
-            why=why,
-        ),
-        Figure(
-            name=GOODPUT_NAME,
-            unit="trips/s",
-            measured=Spread(tuple(step.good for step in beyond)),
-            asked=GOODPUT_ASKED,
-            asked_of_ratio=True,
-            rival_name="at the knee",
-            rival=Spread(tuple(step.good for step in at)),
-            why=why,
-        ),
-    ]
+    goodput = Figure(
+        name=GOODPUT_NAME,
+        unit="trips/s",
+        measured=Spread(tuple(step.good for step in beyond)),
+        asked=GOODPUT_ASKED,
+        asked_of_ratio=True,
+        rival_name="at the knee",
+        rival=Spread(tuple(step.good for step in at)),
+        why=told((*at, *beyond)),
+    )
+    doubtful = ((p99, doubt_of("half")), (goodput, doubt_of("1x", "3x")))
+    return [unknown(one.name, why) if why else one for one, why in doubtful]
 
 
 def is_listening(target: str) -> bool:

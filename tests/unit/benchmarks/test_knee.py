@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -130,12 +131,32 @@ def test_figures_say_how_many_had_no_driver() -> None:
     few = replace(step(100.0, 100.0), answered=100, unmatched={"UNFULFILLED": 2})
     figures = judge(100.0, [few], [few], [few])
     assert [figure.verdict for figure in figures] == [Verdict.PASS, Verdict.PASS]
-    assert all("6 of 300 answers without a driver" in figure.why for figure in figures)
-    for place in range(3):
-        steps = [few, few, few]
-        steps[place] = replace(few, unmatched={"UNFULFILLED": 3})
-        with pytest.raises(NoKneeError, match="drivers ran out"):
-            judge(100.0, *([each] for each in steps))
+    p99, goodput = figures
+    assert "2 of 100 answers without a driver" in p99.why
+    assert "4 of 200 answers without a driver" in goodput.why
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "doubtful"),
+    [(0, "half", "p99"), (1, "1x", "goodput"), (2, "3x", "goodput")],
+)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"unmatched": {"UNFULFILLED": 3}}, "drivers ran out"), ({"lag_p99_ms": 60.0}, "60 ms late")],
+)
+def test_figure_is_unknown_for_a_doubt_of_its_own_steps_alone(
+    place: int, name: str, doubtful: str, changes: dict[str, Any], words: str
+) -> None:
+    good = replace(step(100.0, 100.0), answered=100)
+    steps = [good, good, good]
+    steps[place] = replace(good, **changes)
+    for figure in judge(100.0, *([each] for each in steps)):
+        if doubtful in figure.name:
+            assert figure.verdict is Verdict.UNKNOWN
+            assert f"at {name} the knee" in figure.why
+            assert words in figure.why
+        else:
+            assert figure.verdict is Verdict.PASS
 
 
 def test_step_without_a_call_is_an_error() -> None:
