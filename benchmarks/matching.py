@@ -313,6 +313,15 @@ def simulate(
     }
 
 
+def command_of(words: Sequence[str]) -> str:
+    """What to type for the same figures: without where this machine put them."""
+    kept = list(words)
+    if "--output" in kept:
+        place = kept.index("--output")
+        del kept[place : place + 2]
+    return " ".join(["python benchmarks/matching.py", *kept])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--loads", type=float, nargs="+", default=[0.5, 0.7, 0.8, 0.9, 1.0, 1.2])
@@ -360,7 +369,7 @@ def main() -> int:
             )
     print(f"took {time.monotonic() - began:.0f} s")
     document = {
-        "command": "python " + " ".join(sys.argv),
+        "command": command_of(sys.argv[1:]),
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": {"cores": os.cpu_count()},
         "drivers": arguments.drivers,
