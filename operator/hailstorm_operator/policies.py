@@ -41,7 +41,6 @@ class Policies:
         if deleted:
             await self._end(key, for_good=True)
             return
-        target = ((body.get("spec") or {}).get("targetRef") or {}).get("name", "")
         generation, uid = int(metadata.get("generation", 0)), str(metadata["uid"])
         known = self._gates.get(key)
         if known is None or known[1:3] != (generation, uid):
@@ -58,7 +57,8 @@ class Policies:
             # One that makes no sense gates nothing, so it must keep no other from doing so.
             self._claims.pop(key, None)
             if gate is not None:
-                self._claims[key] = (str(metadata.get("creationTimestamp", "")), str(target))
+                created = str(metadata.get("creationTimestamp", ""))
+                self._claims[key] = (created, gate.spec.target)
             if former and (gate is None or gate.spec.target != former.spec.target):
                 await self._let_go(key, former)
             work = gate.run() if gate else self._refuse(body, problem)

@@ -262,12 +262,14 @@ def _describe_failures(
     listed: list[Status] = []
     # What a pod did to a call is in its attempts; an edge has only calls.
     wanted = "calls" if is_edge else "attempts"
-    omitted = 0
-    placed = 0
+    omitted = placed = 0
+
+    def is_mine(one: Json) -> bool:
+        return bool(one["kind"] == wanted) and _belongs(one, clusters)
+
     for window in windows:
         answer = evidence[window.name].failures
-        mine = [one for one in answer["failures"] if one["kind"] == wanted]
-        mine = [one for one in mine if _belongs(one, clusters)]
+        mine = [one for one in answer["failures"] if is_mine(one)]
         for one in mine:
             at = parse_time(one["at"])
             line = (
@@ -283,12 +285,12 @@ def _describe_failures(
         counted = sum(
             row["count"]
             for row in evidence[window.name].tallies["rows"]
-            if row["kind"] == wanted and row["outcome"] == "failed" and _belongs(row, clusters)
+            if row["outcome"] == "failed" and is_mine(row)
         )
         omitted += max(0, counted - len(mine))
         # An Envoy is not in a count, so of an edge there is nothing to put them to.
         for one in () if is_edge else answer.get("unsampled", ()):
-            if one["kind"] != wanted or not _belongs(one, clusters):
+            if not is_mine(one):
                 continue
             line, phase = _pod_in_second(lines, one["address"], parse_time(one["at"]))
             if line:

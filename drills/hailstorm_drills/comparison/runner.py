@@ -9,7 +9,6 @@ spoil the next arm, and an APIService without its adapter every `kubectl`.
 """
 
 import contextlib
-import functools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -179,22 +178,20 @@ class Compare:
         the next begins, which an HPA on that takes for demand: seen, 4 pods before its load.
         """
         self._remove_scalers()
-        for wanted in (0, pods):
-            self._cluster.kubectl(
-                *("scale", "deployment", TARGET, "--namespace", NAMESPACE),
-                f"--replicas={wanted}",
-            )
-            self._wait(
-                functools.partial(self._not_reset, TARGET, wanted),
-                RESET_SECONDS,
-                f"{wanted} pods of the target",
-            )
-            if not wanted:
-                labels = ",".join(f"{k}={v}" for k, v in manifests.selector(EDGE).items())
-                command = ("delete", "pods", f"--selector={labels}", "--namespace", NAMESPACE)
-                self._cluster.kubectl(*command, timeout=RESET_SECONDS)
-                edge_missing = functools.partial(self._not_reset, EDGE, manifests.EDGE_REPLICAS)
-                self._wait(edge_missing, RESET_SECONDS, "a new edge")
+        self._scale(0)
+        command = ("delete", "pods", f"--selector={_labels_of(EDGE)}", "--namespace", NAMESPACE)
+        self._cluster.kubectl(*command, timeout=RESET_SECONDS)
+        self._wait_for_pods(EDGE, manifests.EDGE_REPLICAS)
+        self._scale(pods)
+
+    def _scale(self, pods: int) -> None:
+        command = ("scale", "deployment", TARGET, "--namespace", NAMESPACE)
+        self._cluster.kubectl(*command, f"--replicas={pods}")
+        self._wait_for_pods(TARGET, pods)
+
+    def _wait_for_pods(self, name: str, count: int) -> None:
+        told = f"{count} pods of {name}, and no other"
+        self._wait(lambda: self._not_reset(name, count), RESET_SECONDS, told)
 
     def _remove_scalers(self) -> None:
         for resource in (HPA_RESOURCE, SVS_RESOURCE):
@@ -205,8 +202,8 @@ class Compare:
 
     def _remove_api_service(self) -> None:
         # By our labels: arms that need no adapter run beside somebody else's of that name.
-        labels = ",".join(f"{name}={value}" for name, value in manifests.selector(ADAPTER).items())
-        command = ("delete", "apiservices.apiregistration.k8s.io", f"--selector={labels}")
+        selector = f"--selector={_labels_of(ADAPTER)}"
+        command = ("delete", "apiservices.apiregistration.k8s.io", selector)
         self._cluster.kubectl(*command, "--ignore-not-found", "--wait=false")
 
     def _delete(
@@ -296,6 +293,10 @@ def _answers(cluster: Cluster, path: str) -> bool:
     except CommandError:
         return False
     return True
+
+
+def _labels_of(component: str) -> str:
+    return ",".join(f"{name}={value}" for name, value in manifests.selector(component).items())
 
 
 def _phase(pods: Sequence[Mapping[str, Any]], name: str) -> str | None:
