@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from hailstorm_benchmarks.documents import unknown
 from hailstorm_benchmarks.figures import Asked, Figure, Spread
-from hailstorm_benchmarks.report import conclude
+from hailstorm_benchmarks.report import command_of, conclude
 from hailstorm_operator import api
 from hailstorm_operator.bayes import Evidence, fewest_events
 from hailstorm_operator.gate_inputs import GateRules, Inputs, LatencyRules
@@ -239,7 +239,7 @@ def main() -> int:
                   f"{shown(figures, 'secondsSinceFirstFailure'):>20}  "
                   f"{shown(figures, 'canaryFailures'):>14}", flush=True)  # fmt: skip
     report = {
-        "command": "python benchmarks/gate.py " + " ".join(sys.argv[1:]),
+        "command": command_of("gate", sys.argv[1:]),
         "seed": options.seed,
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
         "fewestFailuresThatDecide": {

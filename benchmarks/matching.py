@@ -42,7 +42,7 @@ from hailstorm.dispatch.settings import DispatchSettings
 from hailstorm.dispatch.windows import ArrivalRate, decide_window
 from hailstorm.runtime.settings import read_settings
 from hailstorm_benchmarks.documents import figures_of
-from hailstorm_benchmarks.report import conclude
+from hailstorm_benchmarks.report import command_of, conclude
 from hailstorm_loadtests.arrivals import make_schedule, stream
 from hailstorm_loadtests.city import CAR_SPEED_M_PER_S, Place, draw_drift, move, read_pickups
 from hailstorm_loadtests.profile import Profile
@@ -313,15 +313,6 @@ def simulate(
     }
 
 
-def command_of(words: Sequence[str]) -> str:
-    """What to type for the same figures: without where this machine put them."""
-    kept = list(words)
-    if "--output" in kept:
-        place = kept.index("--output")
-        del kept[place : place + 2]
-    return " ".join(["python benchmarks/matching.py", *kept])
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--loads", type=float, nargs="+", default=[0.5, 0.7, 0.8, 0.9, 1.0, 1.2])
@@ -369,7 +360,7 @@ def main() -> int:
             )
     print(f"took {time.monotonic() - began:.0f} s")
     document = {
-        "command": command_of(sys.argv[1:]),
+        "command": command_of("matching", sys.argv[1:]),
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": {"cores": os.cpu_count()},
         "drivers": arguments.drivers,

@@ -31,6 +31,15 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def command_of(name: str, words: Sequence[str]) -> str:
+    """What to type for the same figures: without where this machine put them."""
+    kept = list(words)
+    if "--output" in kept:
+        place = kept.index("--output")
+        del kept[place : place + 2]
+    return " ".join([f"python benchmarks/{name}.py", *kept])
+
+
 def say(text: str) -> None:
     """A line of progress with the seconds since the start."""
     print(f"[{time.monotonic() - _began:6.1f}s] {text}", file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from hailstorm_benchmarks.figures import (
     verdict_lines,
     worst,
 )
+from hailstorm_benchmarks.report import command_of
 
 FLOOR = Asked(10.0)
 CEILING = Asked(10.0, is_floor=False)
@@ -105,3 +106,14 @@ def test_last_line_tells_unknown_from_fail_and_never_passes_nothing() -> None:
     unknown = Figure("d", "s", None, FLOOR)
     assert verdict_lines([unknown]).splitlines()[-1].startswith("verdict UNKNOWN (0 PASS")
     assert verdict_lines([]) == "verdict UNKNOWN (0 PASS, 0 FAIL, 0 UNKNOWN; exit code 2)"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "python benchmarks/matching.py"),
+        (["--output", "/tmp/x.json", "--seed", "5"], "python benchmarks/matching.py --seed 5"),
+    ],
+)
+def test_command_names_no_place_of_this_machine(words: list[str], expected: str) -> None:
+    assert command_of("matching", words) == expected
