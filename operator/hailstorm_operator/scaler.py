@@ -196,6 +196,7 @@ class ScalerLoop:
                 set_by=view.replicas_set_by,
                 spares=self.spec.spares.count,
                 spares_serving=self._spares.in_service,
+                spares_ready=self._spares.able,
             ),
             memory=self._memory,
         )

@@ -39,14 +39,18 @@ PANIC_FACTOR: Final = 2
 # ever; four calm windows are two minutes by default, longer than a slow start takes.
 PANIC_PATIENCE_WINDOWS: Final = 4
 # One pod a step suits a handful; for large counts a tenth, or shrinking from
-# 200 to 100 takes an hour. The tenth is a guess.
-STEP_DOWN_SHARE: Final = 0.1
+# 200 to 100 takes an hour, and so would giving many spares back. The tenth is a guess.
+STEP_SHARE: Final = 0.1
 # 16.8 / 5.6 is a hair above 3 in binary; no pod for a rounding error.
 ROUNDING: Final = 1e-9
 # Deviations of one sample: a look at a queue that is gone half a second later moves
 # the average of four by a quarter, and a day has 172,800 looks. A load that is more
 # than the pods can serve is far beyond it within a second (`hailstorm simulate`).
 CHANCE_DEVIATIONS: Final = 5.0
+# For so long a load that the replicas cannot hold is left to the spares: they serve within
+# a second, what had queued up by then is gone in another two, and then the fast window
+# has to forget it.
+SPARE_PATIENCE_SECONDS: Final = 5.0
 # Once is somebody's wish, twice a correction, three times another controller.
 CONTEST_WRITES: Final = 3
 
@@ -169,6 +173,7 @@ def _remember(inputs: Inputs, by_other: bool) -> Memory:
         patience = PANIC_PATIENCE_WINDOWS * rules.stable_window_seconds
         over = calm >= rules.stable_window_seconds and (served or calm >= patience)
         memory = replace(memory, panicking=not over)
+    memory = replace(memory, leaning_since=_leaning_since(inputs))
     if inputs.demand.state == "stale":
         # What came while nothing was seen is not known, and might come again.
         memory = replace(memory, seen_since=inputs.now)
@@ -188,6 +193,19 @@ def _remember(inputs: Inputs, by_other: bool) -> Memory:
     elif memory.overruled and not recently:
         memory = replace(memory, overruled=0)
     return memory
+
+
+def _leaning_since(inputs: Inputs) -> float:
+    """Since when spares stand in for replicas that are missing; 0 when they do not."""
+    capacity, rules, fast = inputs.capacity, inputs.rules, inputs.demand.fast
+    before = inputs.memory.leaning_since
+    if fast is None:
+        return before
+    if not capacity.spares_ready or pods_for(fast, rules) <= capacity.ready:
+        return 0.0
+    knee = rules.knee_per_pod or rules.in_flight_per_pod
+    begins = fast > knee * capacity.ready and not _is_chance(inputs.demand)
+    return before or (inputs.now if begins else 0.0)
 
 
 def _plan(inputs: Inputs, panicking: bool) -> float | None:
@@ -253,10 +271,29 @@ def _grow(
     if desired > most:
         desired, clamp = most, most_says
     # Pods that start together on few cores hold each other up.
-    startable = max(replicas, capacity.ready + rules.max_pods_in_creation)
+    at_once, at_once_says = _startable_at_once(inputs, memory)
+    startable = max(replicas, capacity.ready + at_once)
     if desired > startable:
-        desired, clamp = startable, api.CLAMP_CREATION
+        desired, clamp = startable, at_once_says
     return desired, clamp
+
+
+def _startable_at_once(inputs: Inputs, memory: Memory) -> tuple[int, str]:
+    """
+    How many pods may be starting at a time, and what says so.
+
+    A start takes CPU from the pods that serve, just when they have none to spare. While
+    spares carry the load nothing is in a hurry: their successors come one by one.
+    """
+    capacity, rules, fast = inputs.capacity, inputs.rules, inputs.demand.fast
+    most = rules.max_pods_in_creation
+    if not memory.leaning_since or fast is None:
+        return most, api.CLAMP_CREATION
+    knee = rules.knee_per_pod or rules.in_flight_per_pod
+    carried = fast <= knee * (capacity.ready + capacity.spares_ready)
+    if not carried and inputs.now - memory.leaning_since >= SPARE_PATIENCE_SECONDS:
+        return most, api.CLAMP_CREATION
+    return min(most, max(1, math.floor(capacity.replicas * STEP_SHARE))), api.CLAMP_SPARED
 
 
 def _pods_after_shrinking(load: float, replicas: int, rules: Rules) -> int:
@@ -289,5 +326,5 @@ def _shrink(
         return replicas, api.CLAMP_UNSEEN
     if inputs.now - memory.last_change < rules.stable_window_seconds:
         return replicas, api.CLAMP_WINDOW
-    step = max(1, math.floor(replicas * STEP_DOWN_SHARE))
+    step = max(1, math.floor(replicas * STEP_SHARE))
     return max(floor, replicas - step), api.CLAMP_STEP

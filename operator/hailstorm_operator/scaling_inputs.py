@@ -80,6 +80,7 @@ class Capacity:
         set_by: who wrote `replicas` last, by the API's field managers; "" when not known.
         spares: pods of the same kind beside the replicas: they hold connections, too.
         spares_serving: how many of those serve now; they are capacity, but no replicas.
+        spares_ready: how many of them serve or could at once.
     """
 
     replicas: int
@@ -89,6 +90,7 @@ class Capacity:
     set_by: str = ""
     spares: int = 0
     spares_serving: int = 0
+    spares_ready: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class Memory:
         replicas: what was decided last, None before the first decision.
         overruled: how often in a row somebody else set the replicas.
         overruled_at: when last.
+        leaning_since: since when spares have to carry what the replicas cannot; 0 when
+            they have not to.
     """
 
     panicking: bool
@@ -112,6 +116,7 @@ class Memory:
     seen_since: float = 0.0
     overruled: int = 0
     overruled_at: float = 0.0
+    leaning_since: float = 0.0
 
 
 @dataclass(frozen=True)

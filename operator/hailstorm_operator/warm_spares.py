@@ -96,6 +96,11 @@ class WarmSpares:
         return sum(one.serving and one.ready for one in self._spares())
 
     @property
+    def able(self) -> int:
+        """Spares that serve, or could at once: ready, and of the target's template or in use."""
+        return sum(one.ready and (one.serving or one.in_step) for one in self._spares())
+
+    @property
     def idle(self) -> frozenset[str]:
         """Names of the spares that wait; empty until the Service they serve behind is known."""
         # Before that one cannot tell, and a silent one in service is to be missed.

@@ -34,13 +34,14 @@ KPA_MAX_DOWN_RATE: Final = 2.0
 
 @dataclass(frozen=True)
 class Seen:
-    """What can be measured at a moment: `use` is each ready pod's share of its CPU limit."""
+    """What can be measured at a moment: `use` is each serving pod's share of its CPU limit, `lent` serving spares."""
 
     now: float
     in_flight: float
     use: float
     replicas: int
     ready: int
+    lent: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Policy(Protocol):
 
     name: str
     spares: int
+    # Pods that the load asks for, whatever may be started of them: those spares stand in for.
+    wanted: int
 
     def decide(self, seen: Seen) -> int:
         """Replicas from now on."""
@@ -69,6 +72,7 @@ class Hpa:
     """What both HPAs do with a recommendation: limits, window, bounds."""
 
     spares = 0
+    wanted = 0
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -156,6 +160,7 @@ class Kpa:
 
     name = "Knative KPA"
     spares = 0
+    wanted = 0
 
     def __init__(self, bounds: Bounds, in_flight_per_pod: float) -> None:
         self._bounds = bounds
@@ -203,6 +208,7 @@ class Ours:
     ) -> None:
         self.name = name
         self.spares = spares
+        self.wanted = 0
         self._rules = rules
         self._windows = SignalWindows(
             fast_window_seconds, rules.stable_window_seconds, rules.scale_down_window_seconds
@@ -222,10 +228,16 @@ class Ours:
             slope=windows.slope(now),
         )
         capacity = Capacity(
-            seen.replicas, seen.ready, rollout_in_progress=False, set_by=FIELD_MANAGER
+            seen.replicas,
+            seen.ready,
+            rollout_in_progress=False,
+            set_by=FIELD_MANAGER,
+            spares_serving=seen.lent,
+            spares_ready=self.spares,
         )
         decision = decide_scale(Inputs(now, self._rules, demand, capacity, self._memory))
         self._memory = decision.memory
+        self.wanted = decision.wanted or 0
         if decision.planned is not None:
             windows.plan(now, decision.planned)
         self.clamps[decision.clamp] = self.clamps.get(decision.clamp, 0) + 1

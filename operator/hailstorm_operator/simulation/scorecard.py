@@ -106,8 +106,8 @@ def run(demand: Demand, policy: Policy, pod: PodModel, start_pods: int, seed: st
         for part in range(steps):
             now = second + part * STEP_SECONDS
             ready = pods.ready(now)
-            lacking = pods.replicas - ready
-            if not (policy.spares and lacking):
+            lacking = max(pods.replicas, policy.wanted) - ready
+            if not policy.spares or lacking <= 0:
                 spares_since = None
             elif spares_since is None:
                 spares_since = now
@@ -127,7 +127,7 @@ def run(demand: Demand, policy: Policy, pod: PodModel, start_pods: int, seed: st
             present = pods.replicas + policy.spares
             pod_seconds += present * STEP_SECONDS
             most = max(most, present)
-            seen = Seen(now, moment.in_flight, moment.use, pods.replicas, ready)
+            seen = Seen(now, moment.in_flight, moment.use, pods.replicas, ready, lent)
             desired = policy.decide(seen)
             if desired != pods.replicas:
                 turn = 1 if desired > pods.replicas else -1

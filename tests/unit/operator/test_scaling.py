@@ -477,3 +477,55 @@ def test_spares_in_service_keep_a_demand_from_being_a_panic() -> None:
     # Eight pods' worth: twice what is ready, but not twice what serves.
     assert decide(40.0, replicas=4).memory.panicking
     assert not decide(40.0, replicas=4, spares_serving=1).memory.panicking
+
+
+# Five pods' worth of calls at two: beyond what those hold, and within what the spares add.
+SPARED = {"replicas": 2, "spares": 4, "spares_ready": 4}
+
+
+def test_successors_of_spares_that_carry_the_load_are_created_one_by_one() -> None:
+    step = decide(25.0, stable=5.0, **SPARED)
+    assert (step.desired, step.clamp) == (3, api.CLAMP_SPARED)
+    starting = decide(25.0, 3, ready=2, now=1020.0, memory=step.memory, **_spared(3))
+    assert (starting.desired, starting.clamp) == (3, api.CLAMP_SPARED)
+    started = decide(25.0, 3, ready=3, now=1030.0, memory=starting.memory, **_spared(3))
+    assert (started.desired, started.clamp) == (4, api.CLAMP_SPARED)
+    there = decide(25.0, 5, ready=5, now=1040.0, memory=started.memory, **_spared(5))
+    assert there.memory.leaning_since == 0.0
+
+
+def _spared(replicas: int) -> dict[str, Any]:
+    return {key: value for key, value in SPARED.items() if key != "replicas"} | {
+        "spares_serving": max(0, 5 - replicas)
+    }
+
+
+def test_load_that_spares_do_not_carry_is_left_to_them_for_a_moment_only() -> None:
+    step = decide(90.0, stable=5.0, **SPARED)
+    assert (step.desired, step.clamp) == (3, api.CLAMP_SPARED)
+    queued = decide(90.0, 3, ready=2, now=1004.9, memory=step.memory, **_spared(3))
+    assert (queued.desired, queued.clamp) == (3, api.CLAMP_SPARED)
+    lasting = decide(90.0, 3, ready=2, now=1005.0, memory=step.memory, **_spared(3))
+    assert (lasting.desired, lasting.clamp) == (6, api.CLAMP_CREATION)
+
+
+def test_successors_of_many_spares_come_by_the_tenth() -> None:
+    many = replace(RULES, max_replicas=200, max_pods_in_creation=8)
+    step = decide(300.0, 40, stable=150.0, rules=many, spares=40, spares_ready=40)
+    assert (step.desired, step.clamp) == (44, api.CLAMP_SPARED)
+    few_at_once = replace(many, max_pods_in_creation=2)
+    step = decide(300.0, 40, stable=150.0, rules=few_at_once, spares=40, spares_ready=40)
+    assert step.desired == 42
+
+
+def test_spares_that_are_not_ready_carry_nothing() -> None:
+    decision = decide(25.0, 2, stable=5.0, spares=4)
+    assert (decision.desired, decision.clamp) == (5, api.CLAMP_NONE)
+
+
+def test_load_that_the_replicas_hold_leans_on_nobody() -> None:
+    # Wanted is a pod more; the knee of two holds it without the spares.
+    roomy = replace(RULES, knee_per_pod=8.0)
+    assert decide(12.0, rules=roomy, **SPARED).memory.leaning_since == 0.0
+    assert decide(17.0, rules=roomy, **SPARED).memory.leaning_since == 1000.0
+    assert decide(None, memory=replace(CALM, leaning_since=7.0), **SPARED).memory.leaning_since == 7
