@@ -138,6 +138,7 @@ class Server:
         leaves_redirects: bool = False,
     ) -> None:
         self._settings = settings
+        self._clock = clock
         self._address = (settings.host, settings.port)
         # redis-py's MovedError is one, too.
         self._answers = (AskError, TryAgainError) if leaves_redirects else ()
@@ -208,6 +209,7 @@ class Server:
         if not self._breaker.allows():
             self._metrics.failures.labels(kind=kind).inc()
             raise StoreUnavailableError("the position store is away")
+        began = self._clock.monotonic()
         try:
             async with patiently(seconds):
                 results = await self._attempt(commands, attempts)
@@ -219,7 +221,7 @@ class Server:
                 raise DeadlineExceededError("the position store did not answer in time") from error
             self._breaker.failed()
             self._metrics.failures.labels(kind=kind).inc()
-            self._note(False, error)
+            self._note(False, error, self._clock.monotonic() - began)
             raise StoreUnavailableError("the position store cannot be reached") from error
         except asyncio.CancelledError:
             self._breaker.gave_up()
@@ -281,14 +283,17 @@ class Server:
         self._connections.add(connection)
         return connection
 
-    def _note(self, is_reachable: bool, error: Exception | None = None) -> None:
+    def _note(
+        self, is_reachable: bool, error: Exception | None = None, seconds: float = 0.0
+    ) -> None:
         if is_reachable is not self._is_reachable:
             self._metrics.note(self._address, is_reachable)
             # Once for each change: an outage must not fill the log.
             if not is_reachable:
+                # By the clock: far more than the time-outs say that our own loop stood still.
                 _log.warning(
-                    "redis does not answer: %s: %s",
-                    *(type(error).__name__, error),
+                    "redis does not answer: %s after %.2f s: %s",
+                    *(type(error).__name__, seconds, error),
                     extra={"server": f"{self._address[0]}:{self._address[1]}"},
                 )
             elif self._is_reachable is False:
