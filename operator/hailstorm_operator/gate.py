@@ -21,6 +21,7 @@ from hailstorm_operator.conditions import Condition
 from hailstorm_operator.gate_inputs import Inputs, known_seconds
 from hailstorm_operator.gate_memory import Memory, Rollout, Template
 from hailstorm_operator.holds import Patch
+from hailstorm_operator.looks import Looks
 from hailstorm_operator.observations import Second, Trouble
 from hailstorm_operator.policy_specs import HOLD_MIN_READY, HOLD_PAUSED, PolicySpec
 from hailstorm_operator.replicasets import Revision, owned_revisions
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 Json = Mapping[str, Any]
 
-# Twice in the time of a tally; a look costs the API server three small answers.
+# Twice in the time of a tally; a look asks the API server for what has changed.
 LOOK_SECONDS: Final = 0.5
 # Without a rollout only a lost watch event is to be made up for.
 IDLE_SECONDS: Final = 10.0
@@ -76,7 +77,9 @@ class Gate:
         cluster: Cluster,
         tallies: TalliesReader,
         clock: Callable[[], float] = time.time,
+        trust_seconds: float = 0.0,
     ) -> None:
+        """`trust_seconds` as for Looks: 0 where nobody calls `wake` and `show_pod`."""
         self.body = body
         self.spec = spec
         self.namespace: str = body["metadata"]["namespace"]
@@ -92,10 +95,16 @@ class Gate:
         self._told_with: set[str] = set()
         self._written_at = 0.0
         self._wake = asyncio.Event()
+        self._looks = Looks(cluster, self.namespace, spec.target, trust_seconds)
 
     def wake(self) -> None:
-        """Look now."""
+        """The target changed: look now."""
+        self._looks.deployment_changed()
         self._wake.set()
+
+    def show_pod(self) -> None:
+        """A pod of the target changed: the next look is to see it."""
+        self._looks.pods_changed()
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -106,9 +115,11 @@ class Gate:
                 busy = await self.tick()
             except ConflictError:
                 # Somebody wrote in between: look again, at once.
+                self._looks.forget()
                 self._wake.set()
                 await asyncio.sleep(0.05)
             except ClusterError as error:
+                self._looks.forget()
                 metrics.API_ERRORS.labels("gate").inc()
                 logger.warning("policy %s/%s: %s", self.namespace, self.name, error)
                 await asyncio.sleep(LOOK_SECONDS)
@@ -140,11 +151,11 @@ class Gate:
         with suppress(NotFoundError):
             deployment = await self._cluster.get_deployment(self.namespace, self.spec.target)
             if holds.held_by(deployment) == self.name:
-                await self._patch(deployment, holds.release_patch(deployment))
+                await self._patch(holds.release_patch(deployment))
 
     async def _read(self, memory: Memory) -> Reading | None:
         try:
-            deployment = await self._cluster.get_deployment(self.namespace, self.spec.target)
+            deployment = await self._looks.deployment()
         except NotFoundError:
             text = f"there is no Deployment {self.spec.target} in namespace {self.namespace}"
             await self._refuse(memory, api.REASON_TARGET_MISSING, text)
@@ -154,16 +165,15 @@ class Gate:
             await self._refuse(memory, *problem)
             if holds.held_by(deployment) == self.name:
                 # Nobody would ever lift it.
-                await self._patch(deployment, holds.release_patch(deployment))
+                await self._patch(holds.release_patch(deployment))
             return None
-        selector = dict(deployment["spec"]["selector"].get("matchLabels") or {})
-        found = await self._cluster.list_replica_sets(self.namespace, selector)
+        found = await self._looks.replica_sets(deployment)
         revisions = owned_revisions(found, deployment["metadata"]["uid"])
         attempt = identify_attempt(deployment, revisions)
         current_hash = attempt.current.pod_template_hash if attempt.current else ""
         pods = [
             pod
-            for pod in await self._cluster.list_pods(self.namespace, selector)
+            for pod in await self._looks.pods(deployment)
             if deployment_of_pod(pod) == self.spec.target
         ]
         surged = [pod for pod in pods if current_hash and _hash(pod) == current_hash]
@@ -220,7 +230,6 @@ class Gate:
             assert memory.rollout is not None  # Only a rollout is held.
             by = HOLD_PAUSED if memory.rollout.stage == "Held" else self.spec.hold_by
             await self._patch(
-                reading.deployment,
                 holds.hold_patch(
                     reading.deployment,
                     self.name,
@@ -234,10 +243,10 @@ class Gate:
             assert memory.rollout is not None  # Only a rollout is held.
             assert memory.rollout.min_ready_before is not None  # Asked for by the step.
             before = memory.rollout.min_ready_before
-            await self._patch(reading.deployment, holds.restore_patch(reading.deployment, before))
+            await self._patch(holds.restore_patch(reading.deployment, before))
             return True
         if step.kind == "release":
-            await self._patch(reading.deployment, holds.release_patch(reading.deployment))
+            await self._patch(holds.release_patch(reading.deployment))
             return True
         return await self._roll_back(reading, memory)
 
@@ -369,7 +378,7 @@ class Gate:
             # A newer template arrived in between; it is not ours to undo.
             return True
         cause = holds.rollback_cause(target.number, reason)
-        await self._patch(deployment, holds.rollback_patch(deployment, target.template, cause))
+        await self._patch(holds.rollback_patch(deployment, target.template, cause))
         metrics.ROLLBACK_SECONDS.observe(max(0.0, self._clock() - (rollout.decided_at or 0)))
         await self._post(reading, api.REASON_ROLLED_BACK, cause, warning=True)
         await self._remember(stages.after_rollback(memory), rollout.explanation)
@@ -482,8 +491,12 @@ class Gate:
         await self._cluster.set_policy_status(self.namespace, self.name, status)
         self._status, self._memory = status, memory
 
-    async def _patch(self, deployment: Json, patch: Patch) -> None:
-        await self._cluster.patch_deployment(self.namespace, deployment["metadata"]["name"], patch)
+    async def _patch(self, patch: Patch) -> None:
+        try:
+            await self._cluster.patch_deployment(self.namespace, self.spec.target, patch)
+        finally:
+            # Refused or not, what was read is not what stands there now.
+            self._looks.forget()
 
     async def _post(
         self, reading: Reading, reason: str, message: str, *, warning: bool = False

@@ -56,6 +56,8 @@ def register_handlers(registry: kopf.OperatorRegistry, parts: Parts) -> None:
             parts.roster.show_pod(body, deleted=kind == "DELETED")
         if parts.ledger is not None:
             parts.ledger.show_pod(body, kind)
+        if parts.policies is not None:
+            parts.policies.show_pod(body)
 
     @kopf.on.event(api.GROUP, api.VERSION, api.SCALER_PLURAL, registry=registry)
     async def see_scaler(event: Any, **_: Any) -> None:

@@ -16,9 +16,11 @@ from hailstorm_operator.cluster import Cluster, ClusterError, ConflictError, Not
 from hailstorm_operator.conditions import refused_status
 from hailstorm_operator.gate import Gate
 from hailstorm_operator.inventory import Inventory, Json, Key
+from hailstorm_operator.looks import TRUST_SECONDS
 from hailstorm_operator.policy_specs import parse_policy_spec
 from hailstorm_operator.specs import SpecError
 from hailstorm_operator.tallies import TalliesReader
+from hailstorm_operator.targets import deployment_of_pod
 from hailstorm_operator.timestamps import whole_seconds
 
 logger = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class Policies:
             except SpecError as error:
                 problem = str(error)
             else:
-                gate = Gate(body, spec, self._cluster, self._tallies)
+                gate = Gate(body, spec, self._cluster, self._tallies, trust_seconds=TRUST_SECONDS)
             former = known[0] if known else None
             # One that makes no sense gates nothing, so it must keep no other from doing so.
             self._claims.pop(key, None)
@@ -69,12 +71,15 @@ class Policies:
     def show_deployment(self, body: Json) -> None:
         """A Deployment changed: its gate looks at once."""
         metadata = body["metadata"]
-        for (namespace, _), (gate, *_rest) in self._gates.items():
-            if gate is not None and (namespace, gate.spec.target) == (
-                metadata["namespace"],
-                metadata["name"],
-            ):
-                gate.wake()
+        for gate in self._gates_of(metadata["namespace"], metadata["name"]):
+            gate.wake()
+
+    def show_pod(self, body: Json) -> None:
+        """A pod changed: the gate of its Deployment is to see it with its next look."""
+        target = deployment_of_pod(body)
+        if target is not None:
+            for gate in self._gates_of(body["metadata"]["namespace"], target):
+                gate.show_pod()
 
     async def resync(self) -> None:
         """Read policies again, since a watch can die silently, and lift holds left behind."""
@@ -96,6 +101,13 @@ class Policies:
         """End every gate. Holds stay on: the next operator takes them up."""
         for key in list(self._gates):
             await self._end(key)
+
+    def _gates_of(self, namespace: str, target: str) -> list[Gate]:
+        return [
+            gate
+            for (place, _), (gate, *_rest) in self._gates.items()
+            if gate is not None and (place, gate.spec.target) == (namespace, target)
+        ]
 
     async def _is_stray(self, namespace: str, name: str, policy: str) -> bool:
         """Whether a Deployment's hold has no gate that will lift it."""

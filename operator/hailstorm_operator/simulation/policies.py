@@ -34,7 +34,11 @@ KPA_MAX_DOWN_RATE: Final = 2.0
 
 @dataclass(frozen=True)
 class Seen:
-    """What can be measured at a moment: `use` is each serving pod's share of its CPU limit, `lent` serving spares."""
+    """
+    What can be measured at a moment.
+
+    `use` is each serving pod's share of its CPU limit, `lent` counts spares that serve.
+    """
 
     now: float
     in_flight: float

@@ -38,6 +38,9 @@ WRITES = (
 )
 
 
+READS = ("get_deployment", "list_replica_sets", "list_pods")
+
+
 class KilledError(BaseException):
     """The operator's process ends here; nothing of it may catch this."""
 
@@ -70,6 +73,8 @@ class World:
         self.policy: Json = {}
         self.events: list[str] = []
         self.calls: list[str] = []
+        # Looks at the target: its Deployment, ReplicaSets and pods.
+        self.reads = 0
         self.kill_before: int | None = None
         self.kill_after: int | None = None
         self.unreachable_until = 0.0
@@ -315,6 +320,7 @@ class World:
     def _enter(self, call: str) -> None:
         if self.now < self.unreachable_until:
             raise UnreachableError(call)
+        self.reads += call in READS
         if call in WRITES:
             if len(self.calls) == self.kill_before:
                 self.kill_before = None

@@ -1,6 +1,7 @@
 """Which policies are at work, and what becomes of holds that are nobody's any more."""
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -177,3 +178,22 @@ async def test_stopping_leaves_the_hold_to_the_next_operator(place: Place) -> No
     place.hold()
     await place.policies.stop()
     assert place.world.paused
+
+
+async def test_pod_is_shown_to_the_gate_of_its_deployment_alone() -> None:
+    place = Place()
+    await place.policies.show_policy(place.body())
+    asked = place.world.reads
+    gates = place.policies._gates_of("place", "app")
+    shown: list[str] = []
+    gates[0].show_pod = lambda: shown.append("app")  # type: ignore[method-assign]
+    (pod, *_) = copy.deepcopy(place.world.pods)
+    place.policies.show_pod(pod)
+    assert shown == ["app"]
+    pod["metadata"]["namespace"] = "elsewhere"
+    place.policies.show_pod(pod)
+    pod["metadata"] |= {"namespace": "place", "ownerReferences": []}
+    place.policies.show_pod(pod)
+    assert shown == ["app"]
+    assert place.world.reads == asked
+    await place.policies.stop()
