@@ -9,8 +9,9 @@ satisfy the highest plan of the scale-down window and takes one step a stable
 window. When the fast window asks for twice what is ready, the scaler panics: it
 only grows, until a stable window has passed without such a demand and every pod
 it asked for is ready. It starts in panic, because after a restart it knows
-nothing of the last minutes and amnesia must not shrink anything. A signal that
-is missing holds; it is never taken for zero.
+nothing of the last minutes and amnesia must not shrink anything; but until there is
+such a demand it grows as in calm, or every restart would add a pod by chance. A signal
+that is missing holds; it is never taken for zero.
 
 Every decision carries its inputs and the clamp that won, as plain JSON values,
 and `replay` gives the same decision again from them.
@@ -47,9 +48,9 @@ ROUNDING: Final = 1e-9
 # the average of four by a quarter, and a day has 172,800 looks. A load that is more
 # than the pods can serve is far beyond it within a second (`hailstorm simulate`).
 CHANCE_DEVIATIONS: Final = 5.0
-# For so long a load that the replicas cannot hold is left to the spares: they serve within
-# a second, what had queued up by then is gone in another two, and then the fast window
-# has to forget it.
+# For so long a load that the replicas cannot hold is left to the spares, and so long they have
+# to carry it before the first successor is started. They serve within a second, what had
+# queued up by then is gone in another two, and then the fast window has to forget it.
 SPARE_PATIENCE_SECONDS: Final = 5.0
 # Once is somebody's wish, twice a correction, three times another controller.
 CONTEST_WRITES: Final = 3
@@ -90,7 +91,7 @@ def decide_scale(inputs: Inputs) -> Decision:
     capacity = inputs.capacity
     by_other = _is_overruled(inputs)
     memory = _remember(inputs, by_other)
-    planned = _plan(inputs, memory.panicking)
+    planned = _plan(inputs, _follows_last_seconds(memory))
     wanted = None if planned is None else pods_for(planned, inputs.rules)
 
     if capacity.conflict:
@@ -165,15 +166,15 @@ def _remember(inputs: Inputs, by_other: bool) -> Memory:
         and not _is_chance(inputs.demand)
     )
     if urgent:
-        memory = replace(memory, panicking=True, last_crossing=inputs.now)
+        memory = replace(memory, panicking=True, last_crossing=inputs.now, is_starting=False)
     elif memory.panicking:
         calm = inputs.now - memory.last_crossing
         # Leaving before the pods that were asked for serve would undo the scale-up.
         served = capacity.ready >= capacity.replicas
         patience = PANIC_PATIENCE_WINDOWS * rules.stable_window_seconds
         over = calm >= rules.stable_window_seconds and (served or calm >= patience)
-        memory = replace(memory, panicking=not over)
-    memory = replace(memory, leaning_since=_leaning_since(inputs))
+        memory = replace(memory, panicking=not over, is_starting=memory.is_starting and not over)
+    memory = _lean(memory, inputs)
     if inputs.demand.state == "stale":
         # What came while nothing was seen is not known, and might come again.
         memory = replace(memory, seen_since=inputs.now)
@@ -195,17 +196,24 @@ def _remember(inputs: Inputs, by_other: bool) -> Memory:
     return memory
 
 
-def _leaning_since(inputs: Inputs) -> float:
-    """Since when spares stand in for replicas that are missing; 0 when they do not."""
+def _lean(memory: Memory, inputs: Inputs) -> Memory:
+    """Since when spares stand in for replicas that are missing, and since when that is enough."""
     capacity, rules, fast = inputs.capacity, inputs.rules, inputs.demand.fast
-    before = inputs.memory.leaning_since
     if fast is None:
-        return before
+        return memory
     if not capacity.spares_ready or pods_for(fast, rules) <= capacity.ready:
-        return 0.0
+        return replace(memory, leaning_since=0.0, carried_since=0.0)
     knee = rules.knee_per_pod or rules.in_flight_per_pod
     begins = fast > knee * capacity.ready and not _is_chance(inputs.demand)
-    return before or (inputs.now if begins else 0.0)
+    leaning_since = memory.leaning_since or (inputs.now if begins else 0.0)
+    carries = leaning_since > 0 and fast <= knee * (capacity.ready + capacity.spares_ready)
+    carried_since = (memory.carried_since or inputs.now) if carries else 0.0
+    return replace(memory, leaning_since=leaning_since, carried_since=carried_since)
+
+
+def _follows_last_seconds(memory: Memory) -> bool:
+    """Whether a panic is that of a demand; a mere start has seen none."""
+    return memory.panicking and not memory.is_starting
 
 
 def _plan(inputs: Inputs, panicking: bool) -> float | None:
@@ -264,7 +272,7 @@ def _grow(
 ) -> tuple[int, str]:
     capacity, rules = inputs.capacity, inputs.rules
     ratio = planned / (replicas * rules.in_flight_per_pod)
-    if ratio <= 1 + rules.tolerance and not memory.panicking:
+    if ratio <= 1 + rules.tolerance and not _follows_last_seconds(memory):
         return replicas, bound or api.CLAMP_TOLERANCE
     desired, clamp = pods_for(planned, rules), api.CLAMP_NONE
     most, most_says = ceiling(rules, capacity)
@@ -283,17 +291,19 @@ def _startable_at_once(inputs: Inputs, memory: Memory) -> tuple[int, str]:
     How many pods may be starting at a time, and what says so.
 
     A start takes CPU from the pods that serve, just when they have none to spare. While
-    spares carry the load nothing is in a hurry: their successors come one by one.
+    spares carry the load nothing is in a hurry: first the queue of the step has to be gone,
+    then their successors come one by one.
     """
-    capacity, rules, fast = inputs.capacity, inputs.rules, inputs.demand.fast
-    most = rules.max_pods_in_creation
-    if not memory.leaning_since or fast is None:
+    most, replicas = inputs.rules.max_pods_in_creation, inputs.capacity.replicas
+    if not memory.leaning_since:
         return most, api.CLAMP_CREATION
-    knee = rules.knee_per_pod or rules.in_flight_per_pod
-    carried = fast <= knee * (capacity.ready + capacity.spares_ready)
-    if not carried and inputs.now - memory.leaning_since >= SPARE_PATIENCE_SECONDS:
-        return most, api.CLAMP_CREATION
-    return min(most, max(1, math.floor(capacity.replicas * STEP_SHARE))), api.CLAMP_SPARED
+    if memory.carried_since:
+        is_calm = inputs.now - memory.carried_since >= SPARE_PATIENCE_SECONDS
+        few = min(most, max(1, math.floor(replicas * STEP_SHARE)))
+        return few if is_calm else 0, api.CLAMP_SPARED
+    if inputs.now - memory.leaning_since < SPARE_PATIENCE_SECONDS:
+        return 0, api.CLAMP_SPARED
+    return most, api.CLAMP_CREATION
 
 
 def _pods_after_shrinking(load: float, replicas: int, rules: Rules) -> int:

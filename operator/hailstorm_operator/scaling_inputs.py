@@ -107,6 +107,8 @@ class Memory:
         overruled_at: when last.
         leaning_since: since when spares have to carry what the replicas cannot; 0 when
             they have not to.
+        carried_since: since when they do; 0 while they do not.
+        is_starting: whether the panic is that of a start, and not of a demand.
     """
 
     panicking: bool
@@ -117,6 +119,8 @@ class Memory:
     overruled: int = 0
     overruled_at: float = 0.0
     leaning_since: float = 0.0
+    carried_since: float = 0.0
+    is_starting: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,9 @@ class Inputs:
 
 def first_memory(now: float) -> Memory:
     """What a scaler knows when it starts: nothing, so it may not shrink for a while."""
-    return Memory(panicking=True, last_crossing=now, last_change=now, seen_since=now)
+    return Memory(
+        panicking=True, last_crossing=now, last_change=now, seen_since=now, is_starting=True
+    )
 
 
 def read_inputs(recorded: Mapping[str, Any]) -> Inputs:

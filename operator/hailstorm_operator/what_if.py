@@ -42,8 +42,15 @@ def _desired(inputs: Inputs, load: float) -> int:
     calm = replace(
         inputs,
         demand=Demand(load, load, load, "fresh"),
-        # As if every pod were there: otherwise few ready ones would make it a panic.
-        capacity=replace(capacity, ready=capacity.replicas, rollout_in_progress=False, conflict=""),
+        # As if every pod were there, or few ready ones would make it a panic; and no spares,
+        # which only put off what a lasting load asks for.
+        capacity=replace(
+            capacity,
+            ready=capacity.replicas,
+            rollout_in_progress=False,
+            conflict="",
+            spares_ready=0,
+        ),
         memory=Memory(False, 0.0, 0.0, capacity.replicas),
     )
     return decide_scale(calm).desired

@@ -19,6 +19,7 @@ from hailstorm_operator.scaling_inputs import (
     Rules,
     first_memory,
 )
+from hailstorm_operator.what_if import load_that_grows
 
 RULES = Rules(
     min_replicas=2,
@@ -480,42 +481,49 @@ def test_spares_in_service_keep_a_demand_from_being_a_panic() -> None:
 
 
 # Five pods' worth of calls at two: beyond what those hold, and within what the spares add.
-SPARED = {"replicas": 2, "spares": 4, "spares_ready": 4}
+SPARED = {"spares": 4, "spares_ready": 4}
 
 
-def test_successors_of_spares_that_carry_the_load_are_created_one_by_one() -> None:
-    step = decide(25.0, stable=5.0, **SPARED)
-    assert (step.desired, step.clamp) == (3, api.CLAMP_SPARED)
-    starting = decide(25.0, 3, ready=2, now=1020.0, memory=step.memory, **_spared(3))
+def test_successors_of_spares_that_carry_the_load_are_created_one_by_one_and_later() -> None:
+    step = decide(25.0, 2, stable=5.0, **SPARED)
+    assert (step.desired, step.clamp) == (2, api.CLAMP_SPARED)
+    soon = decide(25.0, 2, now=1004.9, memory=step.memory, **SPARED)
+    assert (soon.desired, soon.clamp) == (2, api.CLAMP_SPARED)
+    calm = decide(25.0, 2, now=1005.0, memory=soon.memory, **SPARED)
+    assert (calm.desired, calm.clamp) == (3, api.CLAMP_SPARED)
+    starting = decide(25.0, 3, ready=2, now=1006.0, memory=calm.memory, **SPARED)
     assert (starting.desired, starting.clamp) == (3, api.CLAMP_SPARED)
-    started = decide(25.0, 3, ready=3, now=1030.0, memory=starting.memory, **_spared(3))
+    started = decide(25.0, 3, ready=3, now=1008.0, memory=starting.memory, **SPARED)
     assert (started.desired, started.clamp) == (4, api.CLAMP_SPARED)
-    there = decide(25.0, 5, ready=5, now=1040.0, memory=started.memory, **_spared(5))
-    assert there.memory.leaning_since == 0.0
+    there = decide(25.0, 5, ready=5, now=1020.0, memory=started.memory, **SPARED)
+    assert (there.memory.leaning_since, there.memory.carried_since) == (0.0, 0.0)
 
 
-def _spared(replicas: int) -> dict[str, Any]:
-    return {key: value for key, value in SPARED.items() if key != "replicas"} | {
-        "spares_serving": max(0, 5 - replicas)
-    }
+def test_patience_with_spares_begins_when_the_queue_of_the_step_is_gone() -> None:
+    step = decide(90.0, 2, stable=5.0, **SPARED)
+    assert (step.desired, step.clamp) == (2, api.CLAMP_SPARED)
+    carried = decide(25.0, 2, now=1003.0, memory=step.memory, **SPARED)
+    assert carried.memory.carried_since == 1003.0
+    soon = decide(25.0, 2, now=1007.9, memory=carried.memory, **SPARED)
+    assert soon.desired == 2
+    assert decide(25.0, 2, now=1008.0, memory=soon.memory, **SPARED).desired == 3
 
 
 def test_load_that_spares_do_not_carry_is_left_to_them_for_a_moment_only() -> None:
-    step = decide(90.0, stable=5.0, **SPARED)
-    assert (step.desired, step.clamp) == (3, api.CLAMP_SPARED)
-    queued = decide(90.0, 3, ready=2, now=1004.9, memory=step.memory, **_spared(3))
-    assert (queued.desired, queued.clamp) == (3, api.CLAMP_SPARED)
-    lasting = decide(90.0, 3, ready=2, now=1005.0, memory=step.memory, **_spared(3))
+    step = decide(90.0, 2, stable=5.0, **SPARED)
+    queued = decide(90.0, 2, now=1004.9, memory=step.memory, **SPARED)
+    assert (queued.desired, queued.clamp) == (2, api.CLAMP_SPARED)
+    lasting = decide(90.0, 2, now=1005.0, memory=queued.memory, **SPARED)
     assert (lasting.desired, lasting.clamp) == (6, api.CLAMP_CREATION)
 
 
 def test_successors_of_many_spares_come_by_the_tenth() -> None:
     many = replace(RULES, max_replicas=200, max_pods_in_creation=8)
-    step = decide(300.0, 40, stable=150.0, rules=many, spares=40, spares_ready=40)
-    assert (step.desired, step.clamp) == (44, api.CLAMP_SPARED)
+    calm = replace(CALM, leaning_since=900.0, carried_since=910.0)
+    spares = {"spares": 40, "spares_ready": 40}
+    assert decide(300.0, 40, stable=150.0, rules=many, memory=calm, **spares).desired == 44
     few_at_once = replace(many, max_pods_in_creation=2)
-    step = decide(300.0, 40, stable=150.0, rules=few_at_once, spares=40, spares_ready=40)
-    assert step.desired == 42
+    assert decide(300.0, 40, stable=150.0, rules=few_at_once, memory=calm, **spares).desired == 42
 
 
 def test_spares_that_are_not_ready_carry_nothing() -> None:
@@ -526,6 +534,30 @@ def test_spares_that_are_not_ready_carry_nothing() -> None:
 def test_load_that_the_replicas_hold_leans_on_nobody() -> None:
     # Wanted is a pod more; the knee of two holds it without the spares.
     roomy = replace(RULES, knee_per_pod=8.0)
-    assert decide(12.0, rules=roomy, **SPARED).memory.leaning_since == 0.0
-    assert decide(17.0, rules=roomy, **SPARED).memory.leaning_since == 1000.0
-    assert decide(None, memory=replace(CALM, leaning_since=7.0), **SPARED).memory.leaning_since == 7
+    held = decide(12.0, 2, rules=roomy, **SPARED)
+    assert (held.memory.leaning_since, held.desired) == (0.0, 3)
+    assert decide(17.0, 2, rules=roomy, **SPARED).memory.leaning_since == 1000.0
+    leaning = replace(CALM, leaning_since=7.0)
+    assert decide(None, memory=leaning, **SPARED).memory.leaning_since == 7.0
+
+
+def test_start_grows_by_no_chance_and_shrinks_nothing() -> None:
+    starting = first_memory(990.0)
+    # Two samples of a load of 9 in flight: the last seconds were a little more.
+    decision = decide(10.6, 2, stable=9.0, memory=starting)
+    assert (decision.desired, decision.memory.is_starting) == (2, True)
+    assert decide(10.6, 2, memory=starting).clamp == api.CLAMP_TOLERANCE
+    assert decide(1.0, 4, memory=starting).clamp == api.CLAMP_PANIC
+    demand = decide(30.0, 2, stable=9.0, memory=starting)
+    assert (demand.desired, demand.memory.is_starting) == (6, False)
+    later = decide(30.0, 2, stable=22.0, scatter=6.0, memory=demand.memory)
+    assert later.wanted == 6
+    over = decide(9.0, 2, now=1030.0, memory=replace(starting, last_crossing=1000.0))
+    assert (over.memory.panicking, over.memory.is_starting) == (False, False)
+
+
+def test_spares_put_off_no_load_that_lasts() -> None:
+    bare = decide(9.0, 2).inputs
+    spared = decide(9.0, 2, **SPARED).inputs
+    assert load_that_grows(spared) == load_that_grows(bare)
+    assert load_that_grows(bare) == pytest.approx(11.0)
