@@ -64,11 +64,13 @@ def judge(figures: Mapping[str, Figures], settings: Settings) -> tuple[list[Line
         lines += [_flaps(figures, rival) for rival in (CPU_HPA, IN_FLIGHT_HPA)]
     # Figures of a load that did not come as planned say nothing about a scaler, and what
     # has more pods before the change than the others has its answer before the question.
-    checks = [_generator(figures, settings), _began_alike(figures, settings)]
-    for check, why in zip(checks, ("the load lagged", "not all began alike"), strict=True):
+    checks = {"the load lagged": _generator(figures, settings)}
+    if settings.change_at is not None:
+        checks["not all began alike"] = _began_alike(figures, settings)
+    for why, check in checks.items():
         if check.verdict != Verdict.PASS:
             lines = [_doubted(line, why) for line in lines]
-    lines += checks
+    lines += checks.values()
     return lines, merge(line.verdict for line in lines)
 
 
@@ -212,8 +214,6 @@ def _generator(figures: Mapping[str, Figures], settings: Settings) -> Line:
 def _began_alike(figures: Mapping[str, Figures], settings: Settings) -> Line:
     name, asked = "pods serving before the change", "as many as each was given"
     began = {arm: one.serving_before for arm, one in figures.items()}
-    if settings.change_at is None:
-        return Line(name, asked, "-", Verdict.PASS, "no moment of change in this shape")
     told = ", ".join(f"{ARM_TITLES[arm]} {count}" for arm, count in began.items())
     good = all(count == settings.least_of(arm) for arm, count in began.items())
     return Line(name, asked, told or "-", Verdict.PASS if good else Verdict.UNKNOWN)

@@ -158,6 +158,8 @@ def test_judge_asks_whether_ours_held_the_slo(shape):
     # Every rival held it, and ours was no dearer: nothing else fails.
     assert {name for name, one in names.items() if one != Verdict.PASS} == {"ours held the SLO"}
     assert names["ours held the SLO"] == verdict == Verdict.FAIL
+    # A line that cannot fail says nothing: there is a change in the spike alone.
+    assert ("pods serving before the change" in names) == (shape == "spike")
     figures[OURS] = dataclasses.replace(figures[OURS], over_slo=figures[OURS].offered // 100)
     names, verdict = verdicts_of(figures, settings)
     assert names["ours held the SLO"] == verdict == Verdict.PASS
