@@ -206,9 +206,14 @@ def _lean(memory: Memory, inputs: Inputs) -> Memory:
     knee = rules.knee_per_pod or rules.in_flight_per_pod
     begins = fast > knee * capacity.ready and not _is_chance(inputs.demand)
     leaning_since = memory.leaning_since or (inputs.now if begins else 0.0)
-    carries = leaning_since > 0 and fast <= knee * (capacity.ready + capacity.spares_ready)
-    carried_since = (memory.carried_since or inputs.now) if carries else 0.0
-    return replace(memory, leaning_since=leaning_since, carried_since=carried_since)
+    if leaning_since > 0 and fast <= knee * (capacity.ready + capacity.spares_ready):
+        carried_since = memory.carried_since or inputs.now
+        return replace(memory, leaning_since=leaning_since, carried_since=carried_since)
+    if memory.carried_since:
+        # A start takes what the spares had left; taken for want of pods, four more were
+        # started at once, and five seconds of calls were over their SLO (seen).
+        leaning_since = inputs.now
+    return replace(memory, leaning_since=leaning_since, carried_since=0.0)
 
 
 def _follows_last_seconds(memory: Memory) -> bool:

@@ -105,8 +105,8 @@ class Memory:
         replicas: what was decided last, None before the first decision.
         overruled: how often in a row somebody else set the replicas.
         overruled_at: when last.
-        leaning_since: since when spares have to carry what the replicas cannot; 0 when
-            they have not to.
+        leaning_since: since when spares have to carry what the replicas cannot, or when
+            they last ceased to; 0 when they have not to.
         carried_since: since when they do; 0 while they do not.
         is_starting: whether the panic is that of a start, and not of a demand.
     """

@@ -517,6 +517,18 @@ def test_load_that_spares_do_not_carry_is_left_to_them_for_a_moment_only() -> No
     assert (lasting.desired, lasting.clamp) == (6, api.CLAMP_CREATION)
 
 
+def test_queue_of_a_start_is_no_want_of_pods() -> None:
+    calm = replace(CALM, leaning_since=900.0, carried_since=910.0)
+    queue = decide(40.0, 3, ready=2, stable=25.0, memory=calm, **SPARED)
+    assert (queue.desired, queue.clamp) == (3, api.CLAMP_SPARED)
+    still = decide(40.0, 3, ready=3, now=1004.9, memory=queue.memory, **SPARED)
+    assert (still.desired, still.clamp) == (3, api.CLAMP_SPARED)
+    lasting = decide(40.0, 3, ready=3, now=1005.0, memory=still.memory, **SPARED)
+    assert (lasting.desired, lasting.clamp) == (7, api.CLAMP_CREATION)
+    gone = decide(25.0, 3, ready=3, now=1003.0, memory=still.memory, **SPARED)
+    assert (gone.desired, gone.memory.carried_since) == (3, 1003.0)
+
+
 def test_successors_of_many_spares_come_by_the_tenth() -> None:
     many = replace(RULES, max_replicas=200, max_pods_in_creation=8)
     calm = replace(CALM, leaning_since=900.0, carried_since=910.0)
