@@ -9,14 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hailstorm_platform import (
-    firewall,
-    go_tools,
-    kind_config,
-    network_threads,
-    node_images,
-    readiness,
-)
+from hailstorm_platform import firewall, go_tools, kind_config, node_images, readiness
 from hailstorm_platform.context import Context
 from hailstorm_platform.errors import PlatformError
 
@@ -65,7 +58,6 @@ def up(context: Context, cluster: Cluster, node_image: str, check_image: str) ->
     """
     firewall.ensure_network(context)
     firewall.close(context, node_image)
-    network_threads.put_first(context)
     if node_images.node_names(context, cluster.name):
         if _returned(context, cluster):
             context.report.say(f"cluster {cluster.name}: there and ready")

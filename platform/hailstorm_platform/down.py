@@ -4,7 +4,7 @@
 
 import shutil
 
-from hailstorm_platform import cluster, docker_daemon, firewall, network_threads, node_images
+from hailstorm_platform import cluster, docker_daemon, firewall, node_images
 from hailstorm_platform.commands import Commands
 from hailstorm_platform.context import Context
 
@@ -16,7 +16,6 @@ def remove_cluster(context: Context, name: str) -> None:
     cluster.down(context, name)
     if not cluster.names(context):
         firewall.open_again(context, image)
-        network_threads.put_back(context)
 
 
 def is_used(context: Context) -> bool:
