@@ -25,7 +25,7 @@ from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.cluster import Cluster, CommandError
 from hailstorm_drills.comparison.figures import Figures, measure
 from hailstorm_drills.comparison.kept import find_origin, keep, kept
-from hailstorm_drills.comparison.page import ROWS, render_page, told
+from hailstorm_drills.comparison.page import ROWS, render_page, render_picture, told
 from hailstorm_drills.comparison.recording import Recording
 from hailstorm_drills.comparison.runner import Compare, CompareError, requirements_missing
 from hailstorm_drills.comparison.settings import (
@@ -187,6 +187,10 @@ def report(
     print()
     print(render_table(figures, lines, verdict))
     print(page)
+    if recordings:
+        picture = page.with_suffix(".svg")
+        picture.write_text(render_picture(recordings, settings), encoding="utf-8")
+        print(picture)
     # Nothing that was measured is no news to what is there.
     if evidence is not None and recordings:
         write_evidence(evidence, recordings, figures, lines, verdict, settings)

@@ -48,7 +48,6 @@ def render_page(
     settings: Settings,
 ) -> str:
     """The whole HTML document."""
-    css = (resources.files("hailstorm_drills") / "report" / "report.css").read_text("utf-8")
     title = f"compare: {settings.name}"
     body = [
         f'<header><p class="verdict {verdict.lower()}">{verdict}</p><div>'
@@ -86,9 +85,18 @@ def render_page(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}: {verdict}</title><style>{css}</style></head>"
+        f"<title>{escape(title)}: {verdict}</title><style>{_css()}</style></head>"
         f"<body><main>{''.join(body)}</main></body></html>\n"
     )
+
+
+def render_picture(recordings: Mapping[str, Recording], settings: Settings) -> str:
+    """The pictures alone, as an SVG to show elsewhere. At least one arm was run."""
+    return svg.alone(_panels(recordings, settings), _css())
+
+
+def _css() -> str:
+    return (resources.files("hailstorm_drills") / "report" / "report.css").read_text("utf-8")
 
 
 def told(value: float | None) -> str:
@@ -138,23 +146,28 @@ def _kind(arm: str) -> str:
 def _pictures(recordings: Mapping[str, Recording], settings: Settings) -> str:
     if not recordings:
         return '<p class="nothing">There is nothing to draw: no arm was run.</p>'
+    drawn = "".join(one for _, one in _panels(recordings, settings))
+    return f'<section class="pictures">{drawn}</section>'
+
+
+def _panels(recordings: Mapping[str, Recording], settings: Settings) -> list[tuple[Panel, str]]:
     span = Interval(0.0, float(settings.seconds))
     bands = {}
     if settings.change_at is not None:
         bands = {"inject": Interval(float(settings.change_at), float(settings.seconds))}
     legend = svg.legend([(_kind(arm), ARM_TITLES[arm]) for arm in recordings])
     rates = next(iter(recordings.values())).load.rates
-    return (
-        '<section class="pictures">'
-        + _rate_panel(rates, span, bands)
-        + _serving_panel(recordings, rates, settings, span, bands, legend)
-        + _latency_panel(recordings, settings, span, bands, legend)
-        + _over_panel(recordings, settings, span, bands, legend)
-        + "</section>"
-    )
+    return [
+        _rate_panel(rates, span, bands),
+        _serving_panel(recordings, rates, settings, span, bands, legend),
+        _latency_panel(recordings, settings, span, bands, legend),
+        _over_panel(recordings, settings, span, bands, legend),
+    ]
 
 
-def _rate_panel(rates: Sequence[float], span: Interval, bands: Mapping[str, Interval]) -> str:
+def _rate_panel(
+    rates: Sequence[float], span: Interval, bands: Mapping[str, Interval]
+) -> tuple[Panel, str]:
     panel = Panel(span, 130, svg.nice_top(max(rates)))
     points = [(float(second), rate) for second, rate in enumerate(rates)]
     return _panel(
@@ -174,7 +187,7 @@ def _serving_panel(
     span: Interval,
     bands: Mapping[str, Interval],
     legend: str,
-) -> str:
+) -> tuple[Panel, str]:
     needed = [(float(at), float(settings.pods_needed(rate))) for at, rate in enumerate(rates)]
     highest = max((n for one in recordings.values() for _, n in one.serving), default=1)
     panel = Panel(span, 190, float(max(highest, settings.max_replicas) + 1))
@@ -199,7 +212,7 @@ def _latency_panel(
     span: Interval,
     bands: Mapping[str, Interval],
     legend: str,
-) -> str:
+) -> tuple[Panel, str]:
     top = settings.slo_ms * P99_TOP_SLOS
     panel = Panel(span, 220, top)
     y = panel.y(settings.slo_ms)
@@ -221,7 +234,7 @@ def _over_panel(
     span: Interval,
     bands: Mapping[str, Interval],
     legend: str,
-) -> str:
+) -> tuple[Panel, str]:
     sums: dict[str, list[tuple[float, float]]] = {}
     for arm, one in recordings.items():
         total, points = 0, []
@@ -239,8 +252,10 @@ def _over_panel(
     return _panel(panel, "Calls over the SLO", "so far", bands, *parts, legend)
 
 
-def _panel(panel: Panel, title: str, unit: str, bands: Mapping[str, Interval], *parts: str) -> str:
-    return "".join(
+def _panel(
+    panel: Panel, title: str, unit: str, bands: Mapping[str, Interval], *parts: str
+) -> tuple[Panel, str]:
+    return panel, "".join(
         [
             svg.open_svg(panel, title, unit),
             svg.bands(panel, bands, named=False),

@@ -19,6 +19,7 @@ LEFT: Final = 76
 RIGHT: Final = 16
 TOP: Final = 26
 BOTTOM: Final = 22
+GAP: Final = 10
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,20 @@ def open_svg(panel: Panel, title: str, unit: str) -> str:
         f'<svg class="panel" viewBox="0 0 {WIDTH} {panel.height}" role="img" '
         f'aria-label="{escape(title)}"><text class="title" x="{LEFT}" y="15">{escape(title)}'
         f'<tspan class="unit" dx="8">{escape(unit)}</tspan></text>'
+    )
+
+
+def alone(panels: Sequence[tuple[Panel, str]], css: str) -> str:
+    """One SVG file that needs no page: whole panels below each other, on their own paper."""
+    parts, y = [], GAP
+    for panel, drawn in panels:
+        place = f'<svg y="{y}" width="{WIDTH}" height="{panel.height}" '
+        parts.append(drawn.replace('<svg class="panel" ', place, 1))
+        y += panel.height + GAP
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" '
+        f'height="{y}" font-family="system-ui, sans-serif"><style>{css}</style>'
+        f'<rect width="{WIDTH}" height="{y}" style="fill: var(--card)"/>{"".join(parts)}</svg>\n'
     )
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
 
@@ -280,3 +281,26 @@ def test_images_of_merges_values(tmp_path):
     assert policy == "IfNotPresent"
     with pytest.raises(SetupError, match=r"images\.drills"):
         images_of([str(second)], ("drills",))
+
+
+def test_picture_stands_alone_with_every_panel(tmp_path):
+    recorded = {arm: make_recording(arm) for arm in ARMS}
+    assert command.report(recorded, SETTINGS, tmp_path, None) in (0, 1, 2)
+    (picture,) = tmp_path.glob("report*.svg")
+    root = ElementTree.parse(picture).getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    panels = root.findall(f"{space}svg")
+    assert [one.get("aria-label") for one in panels] == [
+        *("Demand", "Serving pods", "p99", "Calls over the SLO"),
+    ]
+    # Below each other, and none beyond the paper.
+    ends = [float(one.get("y")) + float(one.get("height")) for one in panels]
+    starts = [float(one.get("y")) for one in panels]
+    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
+    assert ends[-1] <= float(root.get("height"))
+    assert "--paper" in root.findtext(f"{space}style")
+
+
+def test_nothing_that_was_measured_has_no_picture(tmp_path):
+    assert command.report({}, SETTINGS, tmp_path, None) == 2
+    assert not list(tmp_path.glob("*.svg"))
