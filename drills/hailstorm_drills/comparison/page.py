@@ -4,6 +4,7 @@ The comparison as one page: verdict, figures, and the arms drawn over each other
 Arms share the axis of the load's own seconds, since each had the same arrivals.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -190,7 +191,8 @@ def _serving_panel(
 ) -> tuple[Panel, str]:
     needed = [(float(at), float(settings.pods_needed(rate))) for at, rate in enumerate(rates)]
     highest = max((n for one in recordings.values() for _, n in one.serving), default=1)
-    panel = Panel(span, 190, float(max(highest, settings.max_replicas) + 1))
+    # The axis has four parts, and there is no quarter of a pod.
+    panel = Panel(span, 190, 4.0 * math.ceil((max(highest, settings.max_replicas) + 1) / 4))
     parts = [svg.stairs(panel, needed, "p50")]
     for number, (arm, one) in enumerate(recordings.items()):
         # Equal counts would hide each other; a few pixels apart they do not.
