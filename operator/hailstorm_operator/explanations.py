@@ -20,6 +20,7 @@ _WHY: Final = {
     "of {connections_per_pod} each",
     api.CLAMP_CREATION: ", at most {max_pods_in_creation} pods may be in creation",
     api.CLAMP_SPARED: ", spares carry the load, and pods are created one by one once it is calm",
+    api.CLAMP_STARTING: ", it has just started and cannot tell that from chance",
     api.CLAMP_PANIC: ", nothing shrinks in panic",
     api.CLAMP_ROLLOUT: ", nothing shrinks while a rollout is in progress",
     api.CLAMP_PARTIAL: ", nothing shrinks while a source of the signal does not answer",

@@ -376,6 +376,7 @@ class Gate:
         deployment = await self._cluster.get_deployment(self.namespace, self.spec.target)
         if template_digest(deployment["spec"]["template"]) != rollout.digest:
             # A newer template arrived in between; it is not ours to undo.
+            self._looks.forget()
             return True
         cause = holds.rollback_cause(target.number, reason)
         await self._patch(holds.rollback_patch(deployment, target.template, cause))

@@ -88,6 +88,7 @@ class ScalerLoop:
         """Tick until cancelled."""
         labels = (self.namespace, self.name)
         try:
+            await self._learn()
             while True:
                 started = time.monotonic()
                 try:
@@ -125,6 +126,15 @@ class ScalerLoop:
         else:
             self._inventory.show_deployment(deployment)
             await self._signal.resync(deployment)
+
+    async def _learn(self) -> None:
+        """Who serves beside the target; what is not found out now, the ticks find out."""
+        try:
+            view = await self._target()
+            if view is not None:
+                await self._spares.learn(is_stopped=view.replicas == 0)
+        except ClusterError as error:
+            logger.warning("scaler %s/%s: %s", self.namespace, self.name, error)
 
     async def _tick(self) -> None:
         started = time.monotonic()

@@ -41,6 +41,7 @@ def demand_of(windows: SignalWindows, reading: Reading, now: float) -> Demand:
         scatter=windows.scatter(now),
         slope=windows.slope(now),
         shed=reading.shed_in_flight,
+        is_rising=windows.is_rising(now),
     )
 
 
@@ -48,10 +49,10 @@ def round_of(decision: Decision, view: DeploymentView, *, is_judged: bool) -> Ro
     """What a decision about the target means for its spares."""
     demand, rules = decision.inputs.demand, decision.inputs.rules
     wanted = decision.wanted
+    # Spares are for what is there now; what a slope will bring, new pods are for.
+    present = pods_for(max(demand.fast or 0.0, demand.stable or 0.0), rules)
     if wanted is not None:
-        # Spares are for what is there now; what a slope will bring, new pods are for.
-        present = max(demand.fast or 0.0, demand.stable or 0.0)
-        wanted = min(wanted, pods_for(present, rules))
+        wanted = min(wanted, present)
     if decision.clamp == api.CLAMP_TOLERANCE:
         wanted = decision.desired
     return Round(
@@ -63,6 +64,7 @@ def round_of(decision: Decision, view: DeploymentView, *, is_judged: bool) -> Ro
         is_panicking=decision.memory.panicking,
         is_conflicted=bool(decision.inputs.capacity.conflict),
         is_judged=is_judged,
+        lasting=present,
     )
 
 

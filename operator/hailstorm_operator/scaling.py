@@ -44,6 +44,8 @@ PANIC_PATIENCE_WINDOWS: Final = 4
 STEP_SHARE: Final = 0.1
 # 16.8 / 5.6 is a hair above 3 in binary; no pod for a rounding error.
 ROUNDING: Final = 1e-9
+# Of the stable window: as much of it as a slope needs, too (`slopes`). A guess.
+START_SEEN_SHARE: Final = 0.5
 # Deviations of one sample: a look at a queue that is gone half a second later moves
 # the average of four by a quarter, and a day has 172,800 looks. A load that is more
 # than the pods can serve is far beyond it within a second (`hailstorm simulate`).
@@ -52,6 +54,9 @@ CHANCE_DEVIATIONS: Final = 5.0
 # to carry it before the first successor is started. They serve within a second, what had
 # queued up by then is gone in another two, and then the fast window has to forget it.
 SPARE_PATIENCE_SECONDS: Final = 5.0
+# A queue that still rises after so long is more than they carry: they are in the Service
+# within 0.9 s (docs/evidence/scaling.json), and it turns when they are enough.
+RISING_PATIENCE_SECONDS: Final = 1.0
 # Once is somebody's wish, twice a correction, three times another controller.
 CONTEST_WRITES: Final = 3
 
@@ -206,12 +211,12 @@ def _lean(memory: Memory, inputs: Inputs) -> Memory:
     knee = rules.knee_per_pod or rules.in_flight_per_pod
     begins = fast > knee * capacity.ready and not _is_chance(inputs.demand)
     leaning_since = memory.leaning_since or (inputs.now if begins else 0.0)
-    if leaning_since > 0 and fast <= knee * (capacity.ready + capacity.spares_ready):
+    if leaning_since > 0 and fast <= knee * (capacity.ready + capacity.spares_serving):
         carried_since = memory.carried_since or inputs.now
         return replace(memory, leaning_since=leaning_since, carried_since=carried_since)
-    if memory.carried_since:
-        # A start takes what the spares had left; taken for want of pods, four more were
-        # started at once, and five seconds of calls were over their SLO (seen).
+    if memory.carried_since and inputs.now - memory.carried_since >= SPARE_PATIENCE_SECONDS:
+        # The first start takes what the spares had left; taken for want of pods, four more
+        # were started at once, and five seconds of calls were over their SLO (seen).
         leaning_since = inputs.now
     return replace(memory, leaning_since=leaning_since, carried_since=0.0)
 
@@ -279,6 +284,8 @@ def _grow(
     ratio = planned / (replicas * rules.in_flight_per_pod)
     if ratio <= 1 + rules.tolerance and not _follows_last_seconds(memory):
         return replicas, bound or api.CLAMP_TOLERANCE
+    if _sees_too_little(inputs, memory):
+        return replicas, bound or api.CLAMP_STARTING
     desired, clamp = pods_for(planned, rules), api.CLAMP_NONE
     most, most_says = ceiling(rules, capacity)
     if desired > most:
@@ -289,6 +296,20 @@ def _grow(
     if desired > startable:
         desired, clamp = startable, at_once_says
     return desired, clamp
+
+
+def _sees_too_little(inputs: Inputs, memory: Memory) -> bool:
+    """
+    Whether a scaler that has just started takes a few samples for a demand.
+
+    Its two windows are one then, so neither checks the other; what the replicas cannot
+    hold is no chance all the same.
+    """
+    rules, fast = inputs.rules, inputs.demand.fast
+    knee = rules.knee_per_pod or rules.in_flight_per_pod
+    is_held = fast is None or fast <= knee * inputs.capacity.replicas
+    has_seen = inputs.now - memory.seen_since >= START_SEEN_SHARE * rules.stable_window_seconds
+    return memory.is_starting and is_held and not has_seen
 
 
 def _startable_at_once(inputs: Inputs, memory: Memory) -> tuple[int, str]:
@@ -303,10 +324,15 @@ def _startable_at_once(inputs: Inputs, memory: Memory) -> tuple[int, str]:
     if not memory.leaning_since:
         return most, api.CLAMP_CREATION
     if memory.carried_since:
+        # One that can never start must not keep all others from it.
+        since = max(memory.carried_since, memory.last_change)
+        if inputs.now - since >= PANIC_PATIENCE_WINDOWS * inputs.rules.stable_window_seconds:
+            return most, api.CLAMP_CREATION
         is_calm = inputs.now - memory.carried_since >= SPARE_PATIENCE_SECONDS
         few = min(most, max(1, math.floor(replicas * STEP_SHARE)))
         return few if is_calm else 0, api.CLAMP_SPARED
-    if inputs.now - memory.leaning_since < SPARE_PATIENCE_SECONDS:
+    patience = RISING_PATIENCE_SECONDS if inputs.demand.is_rising else SPARE_PATIENCE_SECONDS
+    if inputs.now - memory.leaning_since < patience:
         return 0, api.CLAMP_SPARED
     return most, api.CLAMP_CREATION
 

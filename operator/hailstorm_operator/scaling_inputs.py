@@ -13,7 +13,7 @@ SignalState = Literal["fresh", "partial", "stale"]
 
 # Written into each kept decision. Raised when the same inputs may give another
 # decision, so that a replay knows which ones are not its own.
-DECIDER_VERSION: Final = 3
+DECIDER_VERSION: Final = 4
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Demand:
             0 when not known.
         slope: steady growth, in calls in flight a second; 0 when it falls or is not steady.
         shed: how much of `fast` are refused calls: shed/s times service time.
+        is_rising: whether the newest sample says that there will be more.
     """
 
     fast: float | None
@@ -66,6 +67,7 @@ class Demand:
     scatter: float = 0.0
     slope: float = 0.0
     shed: float = 0.0
+    is_rising: bool = False
 
 
 @dataclass(frozen=True)

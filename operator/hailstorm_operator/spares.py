@@ -59,7 +59,8 @@ class SpareInputs:
     Everything the choice depends on.
 
     `wanted` pods are asked for by the demand (None without a signal, and whatever
-    the bounds say: the spares run anyway); `desired` were decided for the target,
+    the bounds say: the spares run anyway), `lasting` by all of the stable window, where
+    that is more (None where it is not known); `desired` were decided for the target,
     `ready` of its pods serve and `available` have done so for minReadySeconds.
     """
 
@@ -71,6 +72,7 @@ class SpareInputs:
     stable_window_seconds: float
     spares: tuple[Spare, ...]
     memory: SpareMemory
+    lasting: int | None = None
     is_signal_whole: bool = True
     is_rolling: bool = False
     is_panicking: bool = False
@@ -83,8 +85,9 @@ class Round:
     """
     What one turn of the scaler knows. Times are epoch seconds.
 
-    `wanted` pods are asked for by the demand, None without a signal; `desired` were
-    decided; `is_judged` says that a RolloutPolicy still looks at the target.
+    `wanted` pods are asked for by the demand, None without a signal, `lasting` by all of
+    the stable window; `desired` were decided; `is_judged` says that a RolloutPolicy
+    still looks at the target.
     """
 
     now: float
@@ -95,6 +98,7 @@ class Round:
     is_panicking: bool
     is_conflicted: bool
     is_judged: bool
+    lasting: int | None = None
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,8 @@ def _leave(inputs: SpareInputs, serving: tuple[Spare, ...], wanted: int) -> Spar
     )
     # Above a bound the target never gets there; the demand's own ripples would
     # send spares in and out.
-    is_covered = wanted <= inputs.desired
+    # A demand that pauses has often not gone, and successors may not have come yet.
+    is_covered = max(wanted, inputs.lasting or 0) <= inputs.desired
     wait = SETTLE_SECONDS if is_covered else inputs.stable_window_seconds
     if inputs.now - memory.since < wait:
         return SpareDecision(memory=memory)

@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 # Services and budgets change seldom and are not watched.
 LOOK_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 2.0
+# Five small answers; a demand cannot wait much longer for the first decision.
+LEARN_SECONDS: Final = 2.0
 # Whoever has to change something is about to look whether it helped.
 PROBLEM_SECONDS: Final = 5.0
 
@@ -112,6 +114,19 @@ class WarmSpares:
         """What the pool rests on."""
         return self._pool.facts
 
+    async def learn(self, *, is_stopped: bool) -> None:
+        """
+        Look who serves, before anything is decided; not for longer than LEARN_SECONDS.
+
+        An operator that came back took two pods for all there were, while four spares
+        served beside them: it was in panic, and started four at once.
+        """
+        if self.is_wanted:
+            self._looking = asyncio.create_task(
+                self._look(is_free=False, is_stopped=is_stopped), name=f"spares {self._key}"
+            )
+            await asyncio.wait({self._looking}, timeout=LEARN_SECONDS)
+
     async def turn(self, round_: Round, entered: Entered | None = None) -> None:
         """
         Move spares as the demand asks for, and keep the pool. Never raises ClusterError.
@@ -129,6 +144,7 @@ class WarmSpares:
             SpareInputs(
                 now=round_.now,
                 wanted=round_.wanted,
+                lasting=round_.lasting,
                 desired=round_.desired,
                 ready=round_.view.ready,
                 available=round_.view.available,

@@ -51,6 +51,12 @@ class SignalWindows:
         """Average over the fast window, or None without a sample in it."""
         return _average(self._last(now, self.fast_seconds))
 
+    def is_rising(self, now: float) -> bool:
+        """Whether the newest sample is above the one before it and above the fast window."""
+        newest = self._last(now, self.fast_seconds)
+        average = _average(newest)
+        return average is not None and len(newest) > 1 and newest[0] > max(newest[1], average)
+
     def stable(self, now: float) -> float | None:
         """Average over as much of the stable window as has been seen."""
         return _average(self._last(now, self.stable_seconds))

@@ -230,6 +230,7 @@ class Ours:
             state="fresh",
             scatter=windows.scatter(now),
             slope=windows.slope(now),
+            is_rising=windows.is_rising(now),
         )
         capacity = Capacity(
             seen.replicas,

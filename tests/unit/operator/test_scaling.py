@@ -55,6 +55,7 @@ def decide(
         state,
         scatter=capacity.pop("scatter", 0.0),
         slope=capacity.pop("slope", 0.0),
+        is_rising=capacity.pop("is_rising", False),
     )
     seen = Capacity(
         replicas=replicas,
@@ -425,6 +426,7 @@ inputs = st.builds(
         st.floats(0, 1000),
         st.floats(0, 1000),
         st.floats(0, 1000),
+        st.booleans(),
     ),
     capacity=st.builds(
         Capacity,
@@ -434,6 +436,8 @@ inputs = st.builds(
         conflict=st.sampled_from(["", "Other"]),
         set_by=st.sampled_from(["", api.FIELD_MANAGER, "kubectl"]),
         spares=st.integers(0, 5),
+        spares_serving=st.integers(0, 5),
+        spares_ready=st.integers(0, 5),
     ),
     memory=st.builds(
         Memory,
@@ -444,6 +448,9 @@ inputs = st.builds(
         seen_since=st.floats(0, 2_000),
         overruled=st.integers(0, 4),
         overruled_at=st.floats(0, 2_000),
+        leaning_since=st.just(0.0) | st.floats(0, 2_000),
+        carried_since=st.just(0.0) | st.floats(0, 2_000),
+        is_starting=st.booleans(),
     ),
 )
 
@@ -481,7 +488,7 @@ def test_spares_in_service_keep_a_demand_from_being_a_panic() -> None:
 
 
 # Five pods' worth of calls at two: beyond what those hold, and within what the spares add.
-SPARED = {"spares": 4, "spares_ready": 4}
+SPARED = {"spares": 4, "spares_ready": 4, "spares_serving": 4}
 
 
 def test_successors_of_spares_that_carry_the_load_are_created_one_by_one_and_later() -> None:
@@ -532,10 +539,42 @@ def test_queue_of_a_start_is_no_want_of_pods() -> None:
 def test_successors_of_many_spares_come_by_the_tenth() -> None:
     many = replace(RULES, max_replicas=200, max_pods_in_creation=8)
     calm = replace(CALM, leaning_since=900.0, carried_since=910.0)
-    spares = {"spares": 40, "spares_ready": 40}
+    spares = {"spares": 40, "spares_ready": 40, "spares_serving": 40}
     assert decide(300.0, 40, stable=150.0, rules=many, memory=calm, **spares).desired == 44
     few_at_once = replace(many, max_pods_in_creation=2)
     assert decide(300.0, 40, stable=150.0, rules=few_at_once, memory=calm, **spares).desired == 42
+
+
+def test_queue_that_still_rises_with_the_spares_is_left_to_them_for_a_second() -> None:
+    step = decide(90.0, 2, stable=5.0, is_rising=True, **SPARED)
+    assert (step.desired, step.clamp) == (2, api.CLAMP_SPARED)
+    turning = decide(90.0, 2, now=1001.0, memory=step.memory, **SPARED)
+    assert turning.desired == 2
+    rising = decide(90.0, 2, now=1001.0, memory=step.memory, is_rising=True, **SPARED)
+    assert (rising.desired, rising.clamp) == (6, api.CLAMP_CREATION)
+
+
+def test_spares_that_are_kept_out_of_the_service_carry_nothing() -> None:
+    refused = SPARED | {"spares_serving": 0}
+    step = decide(25.0, 2, stable=5.0, **refused)
+    assert (step.desired, step.memory.carried_since) == (2, 0.0)
+    still = decide(25.0, 2, now=1005.0, memory=step.memory, **refused)
+    assert (still.desired, still.clamp) == (5, api.CLAMP_NONE)
+
+
+def test_load_about_the_limit_of_the_spares_does_not_begin_the_wait_anew() -> None:
+    memory = CALM
+    for at, fast in ((1000.0, 31.0), (1002.0, 29.0), (1004.0, 31.0), (1005.0, 31.0)):
+        decision = decide(fast, 2, now=at, stable=25.0, memory=memory, **SPARED)
+        memory = decision.memory
+    assert (decision.desired, decision.clamp) == (6, api.CLAMP_CREATION)
+
+
+def test_successor_that_never_starts_does_not_keep_the_others() -> None:
+    # Four stable windows after the last change.
+    stuck = replace(CALM, leaning_since=900.0, carried_since=900.0, last_change=901.0)
+    assert decide(25.0, 3, ready=2, now=1020.9, memory=stuck, **SPARED).desired == 3
+    assert decide(25.0, 3, ready=2, now=1021.0, memory=stuck, **SPARED).desired == 5
 
 
 def test_spares_that_are_not_ready_carry_nothing() -> None:
@@ -555,11 +594,20 @@ def test_load_that_the_replicas_hold_leans_on_nobody() -> None:
 
 def test_start_grows_by_no_chance_and_shrinks_nothing() -> None:
     starting = first_memory(990.0)
-    # Two samples of a load of 9 in flight: the last seconds were a little more.
-    decision = decide(10.6, 2, stable=9.0, memory=starting)
-    assert (decision.desired, decision.memory.is_starting) == (2, True)
-    assert decide(10.6, 2, memory=starting).clamp == api.CLAMP_TOLERANCE
+    # One sample is both windows: two pods are to hold 10, and 14 is within their knee.
+    roomy = replace(RULES, knee_per_pod=8.0)
+    first = decide(14.0, 2, rules=roomy, memory=starting)
+    assert (first.desired, first.clamp) == (2, api.CLAMP_STARTING)
+    assert decide(17.0, 2, rules=roomy, memory=starting).desired == 4
+    later = decide(14.0, 2, rules=roomy, now=1005.0, memory=first.memory)
+    assert later.desired == 3
+    assert decide(10.6, 2, now=1005.0, memory=starting).clamp == api.CLAMP_TOLERANCE
     assert decide(1.0, 4, memory=starting).clamp == api.CLAMP_PANIC
+
+
+def test_start_becomes_a_panic_by_a_demand_and_ends_without_one() -> None:
+    starting = first_memory(990.0)
+    assert decide(11.0, 2, memory=starting).memory.is_starting
     demand = decide(30.0, 2, stable=9.0, memory=starting)
     assert (demand.desired, demand.memory.is_starting) == (6, False)
     later = decide(30.0, 2, stable=22.0, scatter=6.0, memory=demand.memory)

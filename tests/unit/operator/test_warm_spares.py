@@ -1,5 +1,6 @@
 """Spares at work over an API server that keeps objects and may refuse."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -65,6 +66,7 @@ class Desk:
             is_panicking=more.pop("is_panicking", False),
             is_conflicted=False,
             is_judged=more.pop("is_judged", False),
+            lasting=more.pop("lasting", None),
         )
         await self.spares.turn(round_, self.enter)
         looking = self.spares._looking
@@ -309,3 +311,43 @@ async def test_defect_in_looking_after_the_pool_is_said(desk: Desk) -> None:
     _, (condition,) = desk.spares.describe()
     assert (condition.status, condition.reason) == (False, api.REASON_SPARES_UNKNOWN)
     assert "KeyError" in condition.message
+
+
+async def test_operator_that_comes_back_knows_who_serves_before_it_decides(desk: Desk) -> None:
+    await desk.open()
+    await desk.turn(wanted=5)
+    again = desk.again()
+    assert (again.in_service, again.able) == (0, 0)
+    await again.learn(is_stopped=False)
+    assert (again.in_service, again.able) == (2, 2)
+    await again.close()
+
+
+async def test_silent_api_server_holds_the_first_decision_up_for_a_moment_only(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.open()
+    again = desk.again()
+
+    async def hang(*_: Any) -> list[dict[str, Any]]:
+        await asyncio.sleep(60)
+        return []
+
+    monkeypatch.setattr(desk.place, "list_pods", hang)
+    monkeypatch.setattr(warm_spares, "LEARN_SECONDS", 0.01)
+    await again.learn(is_stopped=False)
+    assert again.in_service == 0
+    await again.close()
+
+
+async def test_spares_stay_while_the_stable_window_still_asks_for_them(desk: Desk) -> None:
+    await desk.open()
+    await desk.turn(wanted=5)
+    assert len(desk.serving()) == 2
+    # The demand pauses, and no successor has been started.
+    await desk.turn(wanted=3, seconds=0.5, lasting=5)
+    await desk.turn(wanted=3, seconds=SETTLE_SECONDS + 1, lasting=5)
+    assert len(desk.serving()) == 2
+    await desk.turn(wanted=3, seconds=0.5, lasting=3)
+    await desk.turn(wanted=3, seconds=SETTLE_SECONDS, lasting=3)
+    assert desk.serving() == []

@@ -68,3 +68,18 @@ def test_scatter_is_a_deviation_from_sample_to_sample() -> None:
 def test_step_is_no_scatter(high: int) -> None:
     values = [5.0] * (60 - high) + [20.0] + [50.0] * (high - 1)
     assert filled(*values).scatter(29.5) == 0.0
+
+
+def test_rising_is_above_the_sample_before_and_the_fast_window() -> None:
+    windows = SignalWindows(2.0, 30.0, 300.0)
+    assert not windows.is_rising(0.0)
+    windows.add(0.0, 10.0)
+    assert not windows.is_rising(0.0)
+    for at, value, rising in ((0.5, 20.0, True), (1.0, 40.0, True), (1.5, 30.0, False)):
+        windows.add(at, value)
+        assert windows.is_rising(at) is rising
+    # Above the one before, and below what the last two seconds had.
+    windows.add(2.0, 10.0)
+    windows.add(2.5, 12.0)
+    assert not windows.is_rising(2.5)
+    assert not windows.is_rising(9.0)
