@@ -3,9 +3,10 @@
 
 Every pod on it is evicted, as disruption budgets allow, and comes up elsewhere.
 The node is uncordoned whatever happens; a cordoned node left behind would be a
-cluster that the next drill finds too small. A worker that holds a store or the
-load is never chosen: the drill is about what has replicas, and it must not
-remove its own witness.
+cluster that the next drill finds too small. A store has one pod and its volume on
+one node, and the drill is about what has replicas: a worker without one is chosen
+where there is one, and a store is left where it is. A worker that holds the load is
+never chosen: the drill must not remove its own witness.
 """
 
 import subprocess
@@ -18,10 +19,13 @@ from hailstorm_drills.cluster import CommandError
 from hailstorm_drills.faults.base import FaultError
 from hailstorm_drills.faults.stage import Stage
 from hailstorm_drills.pod_spec import CONTROL_PLANE_LABEL
+from hailstorm_drills.pods import COMPONENT_LABEL
 from hailstorm_drills.rollouts import component_of, unsettled
 
 DRAIN: Final = "drain"
-STORES: Final = frozenset({"postgres", "redis"})
+STORES: Final = ("postgres", "redis")
+# With no pod of such a label it selects every pod, as kubectl drain does by itself.
+NO_STORES: Final = f"{COMPONENT_LABEL} notin ({','.join(STORES)})"
 # Before a kubectl that was told to end is ended.
 END_SECONDS: Final = 5.0
 
@@ -33,10 +37,10 @@ def choose_node(
     components: Sequence[str],
 ) -> str:
     """
-    The worker with most pods of the components among those with no store and no load.
+    The worker with most pods of the components among those without the load.
 
-    Raises FaultError when there is none, or when it is the only one that could
-    take what it holds.
+    One without a store comes first. Raises FaultError when there is none, or when it
+    is the only one that could take what it holds.
     """
     workers = [
         node["metadata"]["name"]
@@ -45,19 +49,17 @@ def choose_node(
         and not node.get("spec", {}).get("unschedulable")
     ]
     pods = list(pods)
-    kept = {
-        pod.get("spec", {}).get("nodeName")
-        for pod in [*witnesses, *(pod for pod in pods if component_of(pod) in STORES)]
-    }
+    kept = {pod.get("spec", {}).get("nodeName") for pod in witnesses}
+    stores = {pod["spec"].get("nodeName") for pod in pods if component_of(pod) in STORES}
     free = [name for name in workers if name not in kept]
     if len(workers) < 2 or not free:
         raise FaultError(
-            f"no worker can be drained: of {', '.join(sorted(workers)) or 'none'}, those with a "
-            f"store or the load are {', '.join(sorted(kept & set(workers))) or 'none'}, and "
-            "another one must take the pods"
+            f"no worker can be drained: of {', '.join(sorted(workers)) or 'none'}, those with "
+            f"the load are {', '.join(sorted(kept & set(workers))) or 'none'}, and another one "
+            "must take the pods"
         )
     held = Counter(pod["spec"].get("nodeName") for pod in pods if component_of(pod) in components)
-    return str(max(sorted(free), key=lambda name: held[name]))
+    return str(max(sorted(free), key=lambda name: (name not in stores, held[name])))
 
 
 @dataclass
@@ -86,6 +88,7 @@ class DrainNode:
         self.stage.marks.add(DRAIN, self.node)
         self._process = self.stage.cluster.start(
             *("drain", self.node, "--ignore-daemonsets", "--delete-emptydir-data"),
+            f"--pod-selector={NO_STORES}",
             f"--timeout={self.stage.parameters.healed_seconds:.0f}s",
         )
 

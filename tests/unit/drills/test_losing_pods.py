@@ -45,16 +45,24 @@ def test_node_to_drain_holds_most_and_neither_store_nor_load() -> None:
     assert choose_node([CONTROL, *WORKERS], pods, load, ("trip",)) == "w2"
 
 
+def test_node_with_a_store_is_drained_where_every_one_has_one() -> None:
+    pods = [
+        pod("a", node="w2"),
+        *(pod(f"s{n}", "redis", node=node) for n, node in enumerate(("w1", "w2", "w3"))),
+    ]
+    assert choose_node([CONTROL, *WORKERS], pods, [], ("trip",)) == "w2"
+
+
 @pytest.mark.parametrize(
-    ("nodes", "store_nodes"),
+    ("nodes", "load_nodes"),
     [([CONTROL], []), ([CONTROL, WORKERS[0]], []), ([CONTROL, *WORKERS], ["w1", "w2", "w3"])],
 )
 def test_cluster_that_nothing_can_be_drained_in_is_refused(
-    nodes: list[dict[str, Any]], store_nodes: list[str]
+    nodes: list[dict[str, Any]], load_nodes: list[str]
 ) -> None:
-    stores = [pod(f"s{n}", "redis", node=node) for n, node in enumerate(store_nodes)]
+    load = [pod(f"load-{n}", "", node=node) for n, node in enumerate(load_nodes)]
     with pytest.raises(FaultError, match="no worker can be drained"):
-        choose_node(nodes, stores, [], ("trip",))
+        choose_node(nodes, [], load, ("trip",))
 
 
 def draining(stage: Callable[..., Stage]) -> tuple[Stage, DrainNode]:
@@ -72,6 +80,7 @@ def test_node_is_uncordoned_when_it_is_empty(stage: Callable[..., Stage]) -> Non
     fault.recover()
     drain, uncordon = commands(own)
     assert drain[:2] == ("drain", fault.node)
+    assert "--pod-selector=app.kubernetes.io/component notin (postgres,redis)" in drain
     assert uncordon == ("uncordon", fault.node)
     (mark,) = own.marks.found
     assert (mark.what, mark.until is not None) == (fault.node, True)
