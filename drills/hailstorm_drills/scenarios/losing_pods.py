@@ -58,11 +58,16 @@ SCALE_DOWN: Final = Scenario(
 def drain_steps(p: Parameters) -> list[Step]:
     """One worker, emptied and taken back."""
     return [
-        Step(INJECT, "kubectl drain a worker that holds neither a store nor the load"),
+        Step(INJECT, "kubectl drain a worker that does not hold the load; a store on it stays"),
         Step(INJECT, "wait until a pod on it is going"),
         Step(HOLD, f"wait until it is empty, watch {p.fault_seconds:g} s, uncordon it"),
         Step(HOLD, "wait until all that was evicted serves again"),
     ]
+
+
+def drain_settings(_: Parameters) -> tuple[str, ...]:
+    """As few pods as the chart has: what one worker held has to fit on the other (seen)."""
+    return ("scaler.enabled=false",)
 
 
 DRAIN_NODE: Final = Scenario(
@@ -73,6 +78,7 @@ DRAIN_NODE: Final = Scenario(
     components=(*COMPONENTS, "edge"),
     steps=drain_steps,
     make_fault=lambda stage: DrainNode(stage, stage.parameters.components or (*COMPONENTS, "edge")),
+    settings=drain_settings,
     defaults={"fault_seconds": 10.0},
     checkers=(("streams", check_streams),),
     instead={"took-hold": check_drained},
