@@ -1,9 +1,13 @@
 """Writes the golden plans anew: `python tests/unit/drills/golden_plans.py`."""
 
+import sys
 from pathlib import Path
 
-from conftest import make_parameters
-from hailstorm_drills.registry import scenarios
+# As pytest's `pythonpath` has it: the helpers of the tests are named from there.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from conftest import make_parameters  # noqa: E402
+from hailstorm_drills.registry import scenarios  # noqa: E402
 
 FOLDER = Path(__file__).parent
 
