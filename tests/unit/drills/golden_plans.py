@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 # As pytest's `pythonpath` has it: the helpers of the tests are named from there.
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.append(str(Path(__file__).parents[2]))
 
-from conftest import make_parameters  # noqa: E402
-from hailstorm_drills.registry import scenarios  # noqa: E402
+from conftest import make_parameters
+from hailstorm_drills.registry import scenarios
 
 FOLDER = Path(__file__).parent
 
