@@ -21,8 +21,7 @@ from hailstorm_operator.cluster import Cluster
 Json = Mapping[str, Any]
 T = TypeVar("T")
 
-# How much later than its watch a gate may be when the watch is dead: four looks, a tenth
-# of the shortest hold that can decide anything.
+# How much later a gate may be whose watch is dead: four of its looks (a guess).
 TRUST_SECONDS: Final = 2.0
 
 

@@ -208,10 +208,9 @@ def _lean(memory: Memory, inputs: Inputs) -> Memory:
         return memory
     if not capacity.spares_ready or pods_for(fast, rules) <= capacity.ready:
         return replace(memory, leaning_since=0.0, carried_since=0.0)
-    knee = rules.knee_per_pod or rules.in_flight_per_pod
-    begins = fast > knee * capacity.ready and not _is_chance(inputs.demand)
+    begins = fast > rules.knee * capacity.ready and not _is_chance(inputs.demand)
     leaning_since = memory.leaning_since or (inputs.now if begins else 0.0)
-    if leaning_since > 0 and fast <= knee * (capacity.ready + capacity.spares_serving):
+    if leaning_since > 0 and fast <= rules.knee * (capacity.ready + capacity.spares_serving):
         carried_since = memory.carried_since or inputs.now
         return replace(memory, leaning_since=leaning_since, carried_since=carried_since)
     if memory.carried_since and inputs.now - memory.carried_since >= SPARE_PATIENCE_SECONDS:
@@ -241,8 +240,7 @@ def _plan(inputs: Inputs, panicking: bool) -> float | None:
 def _is_beyond(inputs: Inputs) -> bool:
     """Whether the fast window is more than the replicas can hold, and no chance."""
     demand, rules = inputs.demand, inputs.rules
-    knee = rules.knee_per_pod or rules.in_flight_per_pod
-    above = demand.fast is not None and demand.fast > knee * inputs.capacity.replicas
+    above = demand.fast is not None and demand.fast > rules.knee * inputs.capacity.replicas
     return above and not _is_chance(demand)
 
 
@@ -306,8 +304,7 @@ def _sees_too_little(inputs: Inputs, memory: Memory) -> bool:
     hold is no chance all the same.
     """
     rules, fast = inputs.rules, inputs.demand.fast
-    knee = rules.knee_per_pod or rules.in_flight_per_pod
-    is_held = fast is None or fast <= knee * inputs.capacity.replicas
+    is_held = fast is None or fast <= rules.knee * inputs.capacity.replicas
     has_seen = inputs.now - memory.seen_since >= START_SEEN_SHARE * rules.stable_window_seconds
     return memory.is_starting and is_held and not has_seen
 

@@ -43,6 +43,11 @@ class Rules:
     connections_per_pod: int = 0
     connections: int = 0
 
+    @property
+    def knee(self) -> float:
+        """Calls in flight that a pod can hold."""
+        return self.knee_per_pod or self.in_flight_per_pod
+
 
 @dataclass(frozen=True)
 class Demand:

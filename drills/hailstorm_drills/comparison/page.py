@@ -7,7 +7,6 @@ Arms share the axis of the load's own seconds, since each had the same arrivals.
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib import resources
 from typing import Final
 
 from hailstorm_drills.checkers.base import Verdict
@@ -86,18 +85,14 @@ def render_page(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}: {verdict}</title><style>{_css()}</style></head>"
+        f"<title>{escape(title)}: {verdict}</title><style>{svg.stylesheet()}</style></head>"
         f"<body><main>{''.join(body)}</main></body></html>\n"
     )
 
 
 def render_picture(recordings: Mapping[str, Recording], settings: Settings) -> str:
     """The pictures alone, as an SVG to show elsewhere. At least one arm was run."""
-    return svg.alone(_panels(recordings, settings), _css())
-
-
-def _css() -> str:
-    return (resources.files("hailstorm_drills") / "report" / "report.css").read_text("utf-8")
+    return svg.alone(_panels(recordings, settings))
 
 
 def told(value: float | None) -> str:

@@ -9,7 +9,6 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
-from importlib import resources
 from typing import Any, Final
 
 from hailstorm_drills.attribution import Attributed, buckets, share
@@ -20,6 +19,7 @@ from hailstorm_drills.report import panels
 from hailstorm_drills.report.html import table
 from hailstorm_drills.report.own import each_section, own_tiles
 from hailstorm_drills.report.series import make_series, run_span
+from hailstorm_drills.report.svg import stylesheet
 from hailstorm_drills.verdict import Judgement, as_json
 
 # Failures listed one by one; the buckets count all of them.
@@ -37,7 +37,6 @@ COMPONENTS: Final = (
 def render_page(evidence: Evidence, judgement: Judgement) -> str:
     """The whole HTML document."""
     told = as_json(evidence, judgement)
-    css = (resources.files("hailstorm_drills") / "report" / "report.css").read_text("utf-8")
     name = evidence.parameters.drill + (" (broken twin)" if evidence.parameters.is_twin else "")
     body = [
         _head(name, told, judgement),
@@ -59,7 +58,7 @@ def render_page(evidence: Evidence, judgement: Judgement) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(name)}: {judgement.verdict}</title><style>{css}</style></head>"
+        f"<title>{escape(name)}: {judgement.verdict}</title><style>{stylesheet()}</style></head>"
         f"<body><main>{''.join(body)}</main></body></html>\n"
     )
 

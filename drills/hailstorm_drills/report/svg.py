@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib import resources
 from typing import Final
 
 from hailstorm_drills.marks import Mark
@@ -65,7 +66,12 @@ def open_svg(panel: Panel, title: str, unit: str) -> str:
     )
 
 
-def alone(panels: Sequence[tuple[Panel, str]], css: str) -> str:
+def stylesheet() -> str:
+    """The classes of panels and pages."""
+    return (resources.files("hailstorm_drills") / "report" / "report.css").read_text("utf-8")
+
+
+def alone(panels: Sequence[tuple[Panel, str]]) -> str:
     """One SVG file that needs no page: whole panels below each other, on their own paper."""
     parts, y = [], GAP
     for panel, drawn in panels:
@@ -74,7 +80,7 @@ def alone(panels: Sequence[tuple[Panel, str]], css: str) -> str:
         y += panel.height + GAP
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" '
-        f'height="{y}" font-family="system-ui, sans-serif"><style>{css}</style>'
+        f'height="{y}" font-family="system-ui, sans-serif"><style>{stylesheet()}</style>'
         f'<rect width="{WIDTH}" height="{y}" style="fill: var(--card)"/>{"".join(parts)}</svg>\n'
     )
 
