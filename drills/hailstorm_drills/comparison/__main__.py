@@ -33,6 +33,7 @@ from hailstorm_drills.comparison.settings import (
     ARMS,
     CPU_HPA,
     IN_FLIGHT_HPA,
+    MIN_REPLICAS,
     SHAPES,
     Settings,
     settings_for,
@@ -69,6 +70,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--fresh", action="store_true", help="run every arm again")
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--hold-seconds", type=int, help="of load after the first 30 s")
+    parser.add_argument(
+        "--min-replicas", type=int, metavar="N", help=f"of every arm (default: {MIN_REPLICAS})"
+    )
     parser.add_argument("--spares", type=int, help="of ours (default: what the shape needs)")
     parser.add_argument(
         "--rival-min-replicas",
@@ -117,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.shape,
             seed=options.seed,
             hold_seconds=options.hold_seconds,
+            min_replicas=options.min_replicas,
             spares=options.spares,
             load_scale=options.load_scale,
             rivals_from=rivals_from(options.rival_min_replicas),
@@ -249,7 +254,7 @@ def command_of(settings: Settings) -> str:
     """The words that make these figures again, as far as they differ from the defaults."""
     plain = settings_for(settings.shape)
     words = [] if settings.shape == Settings.shape else ["--shape", settings.shape]
-    for name in ("seed", "hold_seconds", "spares"):
+    for name in ("seed", "hold_seconds", "min_replicas", "spares"):
         if getattr(settings, name) != getattr(plain, name):
             words += [f"--{name.replace('_', '-')}", str(getattr(settings, name))]
     if settings.rivals_from:

@@ -32,6 +32,8 @@ SPIKE_SECONDS: Final = 10
 # from 0.2 ms an empty call, DESIGN 10).
 OVERHEAD_MS: Final = 0.4
 CPU_MS_PER_CALL: Final = 2.6
+# Of every arm, unless a comparison is asked for another: what a Deployment of two zones has.
+MIN_REPLICAS: Final = 2
 # With less a call alone takes half of what a pod may use in a period (20 of 100 ms), and
 # where it falls is felt more than how many there are.
 LEAST_LOAD_SCALE: Final = 0.25
@@ -108,7 +110,7 @@ class Settings:
     planned_share: float = 0.6
     # Above it the quota stops a pod for most of a period, and p99 leaves the SLO.
     carried_share: float = 0.8
-    min_replicas: int = 2
+    min_replicas: int = MIN_REPLICAS
     max_replicas: int = 8
     spares: int = STEP_SPARES
     max_generator_lag_ms: float = 50.0
@@ -117,6 +119,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a rival that there is not, or a count outside the bounds."""
+        if not 1 <= self.min_replicas <= self.max_replicas:
+            told = f"minReplicas {self.min_replicas} will not do"
+            raise ValueError(f"{told}; write one from 1 to {self.max_replicas}")
         for arm, least in self.rivals_from.items():
             if arm not in ARMS or arm == OURS:
                 raise ValueError(f"{arm!r} is no rival; there are {CPU_HPA} and {IN_FLIGHT_HPA}")
@@ -176,10 +181,8 @@ class Settings:
         return self.rivals_from.get(arm, self.min_replicas)
 
     def file_of(self, arm: str) -> str:
-        """The recording's file: a rival that begins with more pods lies beside the plain one."""
-        least = self.least_of(arm)
-        began = "" if least == self.min_replicas else f"-from-{least}"
-        return f"{arm}{began}{self._share_told}.json"
+        """The recording's file: other beginnings lie beside the plain one."""
+        return f"{arm}{self._beginning_of(arm)}{self._share_told}.json"
 
     @property
     def load_scale(self) -> float:
@@ -192,10 +195,18 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """The shape, its rivals that begin with more pods, its share: the key of its figures."""
-        raised = [arm for arm in ARMS if self.least_of(arm) != self.min_replicas]
-        named = [self.shape, *(f"{arm}-from-{self.least_of(arm)}" for arm in raised)]
+        """The shape, who begins otherwise than the shape has it, its share: the figures' key."""
+        begun = {arm: self._beginning_of(arm) for arm in ARMS}
+        named = [self.shape, *(f"{arm}{words}" for arm, words in begun.items() if words)]
         return "-".join(named) + self._share_told
+
+    def _beginning_of(self, arm: str) -> str:
+        """From how many pods and with how many spares, where that is not the shape's own."""
+        least = self.least_of(arm)
+        words = "" if least == MIN_REPLICAS else f"-from-{least}"
+        if arm == OURS and self.spares != PROFILES[self.shape].spares:
+            words += f"-with-{self.spares}-spares"
+        return words
 
     def of_arm(self, arm: str) -> dict[str, Any]:
         """Plain values of what an arm depends on; with other ones it is another measurement."""

@@ -237,6 +237,26 @@ def test_rivals_that_begin_with_more_pods_have_figures_of_their_own(tmp_path):
     }
 
 
+def test_arms_that_begin_otherwise_have_figures_of_their_own(tmp_path):
+    evidence = tmp_path / "scaling.json"
+    raised = settings_for("spike", min_replicas=4, spares=1, rivals_from={CPU_HPA: 5})
+    for one in (settings_for("spike"), raised):
+        command.report({OURS: make_recording(settings=one)}, one, tmp_path, evidence)
+    shapes = json.loads(evidence.read_text())["shapes"]
+    name = "spike-cpu-hpa-from-5-in-flight-hpa-from-4-ours-from-4-with-1-spares"
+    assert set(shapes) == {"spike", name}
+    told = "--shape spike --min-replicas 4 --spares 1 --rival-min-replicas cpu-hpa=5"
+    assert shapes[name]["command"] == f'make compare COMPARE="{told}"'
+    files = {settings.file_of(OURS) for settings in (settings_for("spike"), raised)}
+    assert files == {"ours.json", "ours-from-4-with-1-spares.json"}
+
+
+@pytest.mark.parametrize("asked", ["0", "9"])
+def test_min_replicas_that_cannot_be_are_a_wrong_command_line(tmp_path, asked, capsys):
+    assert command.main([*words(tmp_path), "--min-replicas", asked]) == command.EX_USAGE
+    assert f"minReplicas {asked} will not do; write one from 1 to 8" in capsys.readouterr().err
+
+
 def test_a_share_of_the_load_has_figures_of_its_own(tmp_path):
     evidence = tmp_path / "scaling.json"
     for one in (settings_for("step"), settings_for("step", load_scale=0.6)):
