@@ -8,11 +8,9 @@ memory and of the time it took to be ready.
 """
 
 import argparse
-import http.client
 import json
 import os
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -21,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hailstorm_benchmarks.docker import DockerError, ask, kind_nodes
+
 # docs/capacity-plan.yaml and the first issue that was built: what idling may cost.
 IDLE_CORES_LIMIT: Final = 0.4
 IDLE_GIB_LIMIT: Final = 2.5
@@ -28,36 +28,6 @@ PROCESS_MIB_LIMIT: Final = 90.0
 READY_SECONDS_LIMIT: Final = 2.0
 GIB: Final = 1024**3
 MIB: Final = 1024**2
-
-
-class DockerSocket(http.client.HTTPConnection):
-    """HTTP over the daemon's unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("docker", timeout=30)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def docker(path: str) -> Any:
-    """The JSON that the daemon answers to GET `path`."""
-    host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    if not host.startswith("unix://"):
-        raise SystemExit(f"DOCKER_HOST is {host}; only a unix socket can be read here")
-    connection = DockerSocket(host.removeprefix("unix://"))
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read()
-        if response.status != http.HTTPStatus.OK:
-            raise SystemExit(f"docker answered {response.status} to {path}: {body[:200]!r}")
-        return json.loads(body)
-    finally:
-        connection.close()
 
 
 @dataclass(frozen=True)
@@ -71,7 +41,7 @@ class NodeSample:
 
 def sample_node(container: str) -> NodeSample:
     """Read a node's counters now."""
-    stats = docker(f"/containers/{container}/stats?stream=false&one-shot=true")
+    stats = ask(f"/containers/{container}/stats?stream=false&one-shot=true")
     memory = stats["memory_stats"]
     detail = memory.get("stats", {})
     # What `docker stats` shows: cgroup v1 names the cache total_inactive_file, v2 inactive_file.
@@ -138,8 +108,10 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="write the figures there as JSON")
     arguments = parser.parse_args()
 
-    label = f'{{"label":["io.x-k8s.kind.cluster={arguments.cluster}"]}}'
-    nodes = [node["Names"][0].lstrip("/") for node in docker(f"/containers/json?filters={label}")]
+    try:
+        nodes = [node.name for node in kind_nodes(arguments.cluster)]
+    except DockerError as error:
+        raise SystemExit(str(error)) from None
     if not nodes:
         raise SystemExit(f"no kind cluster called {arguments.cluster} runs; `make demo` makes one")
 

@@ -7,7 +7,7 @@ RequestTrip is measured on the demo's cluster, and is UNKNOWN where none is up.
 
 from collections.abc import Sequence
 
-from hailstorm_platform import store_programs, venv
+from hailstorm_platform import docker_daemon, store_programs, venv
 from hailstorm_platform.commands import Commands
 from hailstorm_platform.context import Context
 
@@ -31,5 +31,8 @@ def seed(context: Context, commands: Commands, arguments: Sequence[str]) -> int:
 def _program(context: Context, commands: Commands, name: str, arguments: Sequence[str]) -> int:
     python = venv.install(context)
     store_programs.ensure(context)
+    if docker_daemon.ours_answers(context):
+        # RequestTrip divides the cores between the nodes and the generator.
+        commands.environment["DOCKER_HOST"] = docker_daemon.our_address(context.paths)
     program = str(context.paths.root / "benchmarks" / name)
     return commands.attend([str(python), program, *arguments], context.paths.root)
