@@ -1,5 +1,6 @@
 """One tick of a scaler over an API server that keeps objects and may refuse."""
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
@@ -72,6 +73,9 @@ class Signal:
     async def ask(self) -> list[Any]:
         return []
 
+    async def close(self) -> None:
+        pass
+
     def read(self, pods: list[Any], now: float, idle: Collection[str] = ()) -> Reading:
         return Reading(self._in_flight, "fresh", {"edge-0": self._in_flight}, ())
 
@@ -85,6 +89,29 @@ def loop_of(server: Any, in_flight: float, **more: Any) -> ScalerLoop:
     loop._signal = signal
     loop._memory = Memory(panicking=False, last_crossing=0.0, last_change=0.0, replicas=8)
     return loop
+
+
+@pytest.mark.parametrize("error", [None, UnreachableError("no answer in time")])
+async def test_a_loop_finds_out_who_serves_before_it_first_decides(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = loop_of(Server(), 0.0, spares={"count": 2})
+    done: list[str] = []
+
+    async def learn(*, is_stopped: bool) -> None:
+        done.append(f"learn, stopped {is_stopped}")
+        if error is not None:
+            raise error
+
+    async def tick() -> None:
+        done.append("tick")
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(loop._spares, "learn", learn)
+    monkeypatch.setattr(loop, "_tick", tick)
+    with pytest.raises(asyncio.CancelledError):
+        await loop.run()
+    assert done == ["learn, stopped False", "tick"]
 
 
 def written(server: Server) -> list[str]:
