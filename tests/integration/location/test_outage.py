@@ -1,6 +1,7 @@
 """Redis killed, frozen and emptied under a running service."""
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -89,6 +90,12 @@ async def test_lost_redis_is_unavailable_at_once_and_heals_by_itself(
     # The outage is told once, not once for each call.
     warnings = [line for line in own_location.log_lines() if line["level"] == "warning"]
     assert 1 <= len(warnings) <= 3
+    # How long the first of these calls took, by the clock.
+    told = "\n".join(line["message"] for line in warnings)
+    silent = re.findall(r"redis does not answer: \w+ after (\d+\.\d\d) s", told)
+    assert silent
+    assert how == "kill" or all(float(seconds) > 0.05 for seconds in silent)
+    assert max(map(float, silent)) < FAST_SECONDS
 
 
 async def test_hurried_callers_do_not_make_redis_look_away(own_redis: RedisServer) -> None:
