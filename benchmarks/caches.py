@@ -212,7 +212,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             "create_both_cached": always_known,
             "create_checked_in_its_statement": lambda number: create(rider_of(number), FOLDED),
             "get_trip": lambda number: reads.snapshot(
-                database, "city-1", f"trip-{number % 100_000 + 1}", None
+                database, reads.Asked("city-1", f"trip-{number % 100_000 + 1}", None)
             ),
         }
         result: dict[str, Any] = {"riders": arguments.riders, "rounds": []}

@@ -173,6 +173,12 @@ def examples(sample: Sample) -> dict[str, tuple[Any, ...]]:
         "profiles._CITY": (city,),
         "profiles._RIDER": (city, trip["rider_id"]),
         "reads._SNAPSHOT": (city, trip["trip_id"], key["scope"], key["key"]),
+        "reads._SNAPSHOTS": (
+            [city, live["city_id"]],
+            [trip["trip_id"], live["trip_id"]],
+            [key["scope"], None],
+            [key["key"], None],
+        ),
         "reads._HELD": (live["city_id"], list(sample.drivers)),
         "reads._OFFERS": (sample.offer_city, list(sample.offered)),
         "reads._OFFER": (live["city_id"], live["trip_id"], 2),
@@ -192,6 +198,15 @@ def examples(sample: Sample) -> dict[str, tuple[Any, ...]]:
             *(live["city_id"], live["trip_id"], live["version"], *next_version),
             *([value] for value in next_version),
             *("ApproachPickup", "explain-key", b"\0" * 32, b"answer"),
+        ),
+        # The second has moved on.
+        "writes._ADVANCE_MANY": (
+            [live["city_id"], city],
+            [live["trip_id"], trip["trip_id"]],
+            [live["version"], 0],
+            *([value, value] for value in next_version),
+            *(["ApproachPickup"] * 2, ["explain-1", "explain-2"], [b"\0" * 32] * 2),
+            [b"answer"] * 2,
         ),
     }
 

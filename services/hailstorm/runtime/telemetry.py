@@ -53,7 +53,8 @@ class JsonFormatter(logging.Formatter):
             **self._fixed,
         }
         call = current_call()
-        if call is not None:
+        # Without a method it is what several calls have in common.
+        if call is not None and call.method:
             line["method"] = call.method
             line["request_id"] = call.request_id
             for name in self._request_fields:

@@ -41,6 +41,7 @@ async def start(process: Process[TripSettings]) -> None:
     database = Database(settings.postgres, clock, registry)
     lifecycle.on_close("postgres", database.close)
     transitions = Transitions(database, clock, registry, encode_answer)
+    lifecycle.on_close("transitions", transitions.close)
     watches = Watches(
         database,
         clock,

@@ -10,7 +10,8 @@ whichever server it arrives, even when the first reply was lost.
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -22,6 +23,7 @@ from hailstorm.trip.ids import new_trip_id
 from hailstorm.trip.repository import reads, writes
 from hailstorm.trip.repository.database import Database
 from hailstorm.trip.repository.reads import Snapshot, Stored
+from hailstorm.trip.repository.together import Together
 from hailstorm.trip.repository.writes import Key, Written
 from hailstorm.trip.states import Move, State
 from hailstorm.trip.trips import Answer, Place, Trip
@@ -68,6 +70,8 @@ class Transitions:
         encode: Callable[[Trip], bytes],
     ) -> None:
         self._database = database
+        self._snapshots = Together[reads.Asked, Any](partial(reads.snapshots, database))
+        self._advances = Together[writes.Change, Written](self._store_many)
         self._clock = clock
         self._encode = encode
         self._listeners: list[Callable[[Trip], None]] = []
@@ -89,6 +93,11 @@ class Transitions:
         self._counters[changed.state].inc()
         for listener in self._listeners:
             listener(changed)
+
+    async def close(self) -> None:
+        """End what is being asked of the store."""
+        await self._snapshots.close()
+        await self._advances.close()
 
     async def create(self, wish: Wish, key: Key) -> Trip:
         """
@@ -144,7 +153,7 @@ class Transitions:
         An offer whose time is over is taken back first: nobody is shown one.
         """
         for _ in range(MAX_ATTEMPTS):
-            snapshot = await reads.snapshot(self._database, city_id, trip_id, None)
+            snapshot = await self._snapshot(city_id, trip_id, None)
             trip = _found(snapshot, city_id, trip_id)
             if not trip.is_offer_over(snapshot.now):
                 return trip
@@ -159,7 +168,7 @@ class Transitions:
         `decide` raises; a refused decision leaves the key unused.
         """
         for _ in range(MAX_ATTEMPTS):
-            snapshot = await reads.snapshot(self._database, city_id, trip_id, key)
+            snapshot = await self._snapshot(city_id, trip_id, key)
             if snapshot.stored is not None:
                 return await self._repeat(snapshot.stored, city_id, key)
             trip = _found(snapshot, city_id, trip_id)
@@ -191,7 +200,7 @@ class Transitions:
         `change`; WrongStateError when the trip is not REQUESTED.
         """
         for _ in range(MAX_ATTEMPTS):
-            snapshot = await reads.snapshot(self._database, city_id, trip_id, key)
+            snapshot = await self._snapshot(city_id, trip_id, key)
             if snapshot.stored is not None:
                 return await self._repeat(snapshot.stored, city_id, key)
             trip = _found(snapshot, city_id, trip_id)
@@ -265,14 +274,36 @@ class Transitions:
         """Take an expired offer back, unless somebody else was faster."""
         await self._advance(trip, [trips.moved(trip, Move.EXPIRE, now)], None, None)
 
+    async def _snapshot(self, city_id: str, trip_id: str, key: Key | None) -> Snapshot:
+        asked = reads.Asked(city_id, trip_id, key)
+        row = await self._snapshots.ask(asked)
+        if row is None:
+            row = await reads.snapshot(self._database, asked)
+        # Here and not for all: a row that cannot be read is this call's trouble alone.
+        return reads.snapshot_of(row)
+
     async def _advance(
         self, before: Trip, after: Sequence[Trip], key: Key | None, answer: bytes | None
     ) -> Written:
-        written = await writes.advance(self._database, before, after, key, answer)
+        change = writes.Change(before, after, key, answer)
+        if change.is_plain and (written := await self._advances.ask(change)) is not None:
+            return written
+        written = await writes.advance(self._database, change)
         if written is Written.DONE:
-            for trip in after:
-                self.stored(trip)
+            self._tell(change)
         return written
+
+    async def _store_many(self, changes: Sequence[writes.Change]) -> list[Written | None]:
+        found = await writes.advances(self._database, changes)
+        for change, written in zip(changes, found, strict=True):
+            # Whether its caller still waits or not.
+            if written is Written.DONE:
+                self._tell(change)
+        return found
+
+    def _tell(self, change: writes.Change) -> None:
+        for trip in change.after:
+            self.stored(trip)
 
     async def _repeat(self, known: Stored, city_id: str, key: Key) -> bytes:
         _check(known, key)

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from hailstorm.trip.repository.database import Database
 from hailstorm.trip.repository.rows import event_columns, trip_columns, trip_of
@@ -45,6 +45,16 @@ FROM (SELECT) AS one
 LEFT JOIN trips t ON t.city_id = $1 AND t.trip_id = $2
 LEFT JOIN idempotency i ON i.city_id = $1 AND i.scope = $3 AND i.key = $4
 """
+# The same for several; `place` says which of the questions a row answers.
+_SNAPSHOTS: Final = f"""
+SELECT clock_timestamp() AS now, i.request_hash, i.trip_id AS stored_trip_id, i.response,
+    {trip_columns("t")}, asked.place
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+    WITH ORDINALITY AS asked (city_id, trip_id, scope, key, place)
+LEFT JOIN trips t ON t.city_id = asked.city_id AND t.trip_id = asked.trip_id
+LEFT JOIN idempotency i
+    ON i.city_id = asked.city_id AND i.scope = asked.scope AND i.key = asked.key
+"""
 # The list of states repeats the predicate of trips_driver_live, so that it is used.
 _HELD: Final = f"""
 SELECT {trip_columns("t")} FROM trips t
@@ -83,10 +93,37 @@ _BY_RIDER: Final = _page("rider_id")
 _BY_DRIVER: Final = _page("driver_id")
 
 
-async def snapshot(database: Database, city_id: str, trip_id: str, key: Key | None) -> Snapshot:
-    """Read a trip and what is known of the key."""
-    scope, name = (key.scope, key.key) if key else (None, None)
-    (row,) = await database.fetch(_SNAPSHOT, city_id, trip_id, scope, name)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A trip, and a key of which is asked what is known; None asks for none."""
+
+    city_id: str
+    trip_id: str
+    key: Key | None
+
+
+async def snapshot(database: Database, asked: Asked) -> Any:
+    """The row of a trip and of what is known of a key, for `snapshot_of`."""
+    (row,) = await database.fetch(_SNAPSHOT, asked.city_id, asked.trip_id, *_named(asked.key))
+    return row
+
+
+async def snapshots(database: Database, asked: Sequence[Asked]) -> list[Any]:
+    """The same of several in one statement, in the order asked."""
+    names = [_named(one.key) for one in asked]
+    rows = await database.fetch(
+        _SNAPSHOTS,
+        [one.city_id for one in asked],
+        [one.trip_id for one in asked],
+        [scope for scope, _ in names],
+        [key for _, key in names],
+    )
+    rows.sort(key=lambda row: row["place"])
+    return rows
+
+
+def snapshot_of(row: Any) -> Snapshot:
+    """Read such a row."""
     return Snapshot(
         now=row["now"],
         trip=None if row["trip_id"] is None else trip_of(row),
@@ -94,6 +131,10 @@ async def snapshot(database: Database, city_id: str, trip_id: str, key: Key | No
         if row["request_hash"] is None
         else Stored(row["request_hash"], row["stored_trip_id"], row["response"]),
     )
+
+
+def _named(key: Key | None) -> tuple[str | None, str | None]:
+    return (key.scope, key.key) if key else (None, None)
 
 
 async def stored(database: Database, city_id: str, key: Key) -> Stored | None:

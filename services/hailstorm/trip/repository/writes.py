@@ -101,6 +101,43 @@ SELECT 1 FROM moved
 """
 
 
+# The same for several trips, of each of which one version is stored. It waits for no row:
+# one that somebody else holds would hold up the others, with theirs held meanwhile.
+_ADVANCE_MANY: Final = """
+WITH asked AS MATERIALIZED (
+    SELECT asked.*, t.ctid AS found
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[],
+        $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::text[], $11::timestamptz[],
+        $12::text[], $13::text[], $14::bytea[], $15::bytea[])
+        WITH ORDINALITY AS asked (city_id, trip_id, before, version, move, state, driver_id,
+            offer_id, offer_expires_at, end_reason, updated_at, scope, key, request_hash,
+            response, place)
+    JOIN trips t ON t.city_id = asked.city_id AND t.trip_id = asked.trip_id
+        AND t.version = asked.before
+    FOR NO KEY UPDATE OF t SKIP LOCKED
+), moved AS (
+    UPDATE trips t SET version = asked.version, move = asked.move, state = asked.state,
+        driver_id = asked.driver_id, offer_id = asked.offer_id,
+        offer_expires_at = asked.offer_expires_at, end_reason = asked.end_reason,
+        updated_at = asked.updated_at
+    FROM asked
+    WHERE t.ctid = asked.found AND t.version = asked.before
+    RETURNING asked.*
+), history AS (
+    INSERT INTO trip_events (city_id, trip_id, version, move, state, driver_id, offer_id,
+        offer_expires_at, end_reason, occurred_at)
+    SELECT city_id, trip_id, version, move, state, driver_id, offer_id, offer_expires_at,
+        end_reason, updated_at
+    FROM moved
+), answered AS (
+    INSERT INTO idempotency (city_id, scope, key, request_hash, trip_id, response, created_at)
+    SELECT city_id, scope, key, request_hash, trip_id, response, clock_timestamp()
+    FROM moved WHERE scope IS NOT NULL
+)
+SELECT place FROM moved
+"""
+
+
 async def create(database: Database, request: Request, key: Key) -> dt.datetime | None:
     """
     Put a request on record as version 1, unless the key was used before.
@@ -128,19 +165,61 @@ async def create(database: Database, request: Request, key: Key) -> dt.datetime 
     return rows[0]["created_at"] if rows else None
 
 
-async def advance(
-    database: Database,
-    before: Trip,
-    after: Sequence[Trip],
-    key: Key | None = None,
-    response: bytes | None = None,
-) -> Written:
+@dataclass(frozen=True, slots=True)
+class Change:
     """
-    Store the versions `after`, which follow upon `before`, and the answer given.
+    What follows upon a trip: its next versions, and the answer that the key gets.
+
+    Attributes:
+        after: at least one version, each of which follows upon the one before.
+    """
+
+    before: Trip
+    after: Sequence[Trip]
+    key: Key | None
+    response: bytes | None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one version that binds no driver, as nearly all are."""
+        return len(self.after) == 1 and self.after[0].driver_id in (None, self.before.driver_id)
+
+
+async def advances(database: Database, changes: Sequence[Change]) -> list[Written | None]:
+    """
+    Store plain changes in one statement, each with its history and its answer.
+
+    Each is DONE, or None: it is not stored, and `advance` has to say why. That is so for a
+    trip that has moved on or is held by somebody else; and for all of them, when Postgres
+    refuses one.
+    """
+    events = zip(*(_event(change.after[0]) for change in changes), strict=True)
+    keys = [change.key for change in changes]
+    try:
+        rows = await database.fetch(
+            _ADVANCE_MANY,
+            [change.before.city_id for change in changes],
+            [change.before.trip_id for change in changes],
+            [change.before.version for change in changes],
+            *(list(column) for column in events),
+            [key.scope if key else None for key in keys],
+            [key.key if key else None for key in keys],
+            [key.request_hash if key else None for key in keys],
+            [change.response for change in changes],
+        )
+    except asyncpg.PostgresError:
+        return [None] * len(changes)
+    done = {row["place"] for row in rows}
+    return [Written.DONE if place in done else None for place in range(1, len(changes) + 1)]
+
+
+async def advance(database: Database, change: Change) -> Written:
+    """
+    Store the versions that follow upon a trip, and the answer given.
 
     Changes nothing unless it returns DONE.
     """
-    last = after[-1]
+    before, after, key = change.before, change.after, change.key
     events = [_event(trip) for trip in after]
     try:
         rows = await database.fetch(
@@ -148,12 +227,12 @@ async def advance(
             before.city_id,
             before.trip_id,
             before.version,
-            *_event(last),
+            *events[-1],
             *(list(column) for column in zip(*events, strict=True)),
             key.scope if key else None,
             key.key if key else None,
             key.request_hash if key else None,
-            response,
+            change.response,
         )
     except asyncpg.UniqueViolationError as error:
         # Both names are the schema's; anything else is a defect.
