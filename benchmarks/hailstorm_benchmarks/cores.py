@@ -4,10 +4,15 @@ A core for what is measured, the others for who measures.
 A generator that shares its cores with an overloaded system is late itself, and then
 neither its load nor its waits are what they seem. On one machine this is as near as
 one comes to a generator on another.
+
+Run as a program it gives the cores back when its stdin ends: whoever divided them may
+have been killed.
 """
 
 import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
@@ -47,17 +52,32 @@ def divided(container_ids: Collection[str], core: int = 0, proc: Path = PROC) ->
         raise CoresError(f"this process may use cores {sorted(mine)}; it takes {core} and another")
     if not container_ids:
         raise CoresError("there are no containers to keep on a core")
+    guard = _guard(container_ids, mine, proc)
     try:
         os.sched_setaffinity(0, others)
         for _ in range(PASSES):
-            _keep(pids_in(container_ids, proc), {core})
+            keep(pids_in(container_ids, proc), {core})
         yield
     finally:
         os.sched_setaffinity(0, mine)
-        _keep(pids_in(container_ids, proc), mine)
+        # It ends when the cores are given back.
+        guard.communicate()
 
 
-def _keep(pids: Collection[int], cores: set[int]) -> None:
+def _guard(
+    container_ids: Collection[str], cores: Collection[int], proc: Path
+) -> "subprocess.Popen[bytes]":
+    """A process that outlives this one by as long as it takes to give the cores back."""
+    words = [",".join(map(str, sorted(cores))), str(proc), *container_ids]
+    return subprocess.Popen(
+        [sys.executable, __file__, *words],
+        stdin=subprocess.PIPE,
+        # Ctrl-C at the terminal is not for it.
+        start_new_session=True,
+    )
+
+
+def keep(pids: Collection[int], cores: set[int]) -> None:
     """All threads of these processes on these cores. Raises CoresError when it is not allowed."""
     for pid in pids:
         for thread in (PROC / str(pid) / "task").glob("*"):
@@ -67,3 +87,15 @@ def _keep(pids: Collection[int], cores: set[int]) -> None:
                 continue
             except OSError as error:
                 raise CoresError(f"process {pid} cannot be kept on a core: {error}") from error
+
+
+def main(arguments: list[str]) -> int:
+    """`CORES PROC CONTAINER...`: wait until stdin ends, then let them run on these cores."""
+    cores, proc, *container_ids = arguments
+    sys.stdin.buffer.read()
+    keep(pids_in(container_ids, Path(proc)), {int(core) for core in cores.split(",")})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +65,33 @@ def test_they_are_given_back_when_the_measurement_breaks(tmp_path, sleeper):
     with pytest.raises(ZeroDivisionError), divided([NODE], min(before), tmp_path):
         raise ZeroDivisionError
     assert os.sched_getaffinity(sleeper.pid) == os.sched_getaffinity(0) == before
+
+
+@needs_two_cores
+def test_they_are_given_back_when_whoever_divided_them_is_killed(tmp_path, sleeper):
+    write(tmp_path, sleeper.pid, f"0::/docker/{NODE}\n")
+    before = os.sched_getaffinity(0)
+    program = (
+        "import time; from pathlib import Path; from hailstorm_benchmarks.cores import divided\n"
+        f"with divided([{NODE!r}], {min(before)}, Path({str(tmp_path)!r})):\n"
+        "    print('divided', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, env=with_benchmarks()
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"divided\n"
+        assert os.sched_getaffinity(sleeper.pid) == {min(before)}
+        holder.kill()
+    end = time.monotonic() + 10
+    while os.sched_getaffinity(sleeper.pid) != before and time.monotonic() < end:
+        time.sleep(0.05)
+    assert os.sched_getaffinity(sleeper.pid) == before
+
+
+def with_benchmarks():
+    place = Path(cores.__file__).parent.parent
+    return {**os.environ, "PYTHONPATH": str(place)}
 
 
 @needs_two_cores
