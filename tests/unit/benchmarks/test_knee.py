@@ -129,7 +129,7 @@ def test_step_without_drivers_says_nothing_of_the_server(state: str | None, word
 
 def test_figures_say_how_many_had_no_driver() -> None:
     few = replace(step(100.0, 100.0), answered=100, unmatched={"UNFULFILLED": 2})
-    figures = judge(100.0, [few], [few], [few], "shared")
+    figures = judge(100.0, [few], 50.0, [few], [few], "apart")
     assert [figure.verdict for figure in figures] == [Verdict.PASS, Verdict.PASS]
     p99, goodput = figures
     assert "2 of 100 answers without a driver" in p99.why
@@ -150,7 +150,7 @@ def test_figure_is_unknown_for_a_doubt_of_its_own_steps_alone(
     good = replace(step(100.0, 100.0), answered=100)
     steps = [good, good, good]
     steps[place] = replace(good, **changes)
-    for figure in judge(100.0, *([each] for each in steps), "shared"):
+    for figure in judge(100.0, [steps[0]], 50.0, [steps[1]], [steps[2]], "apart"):
         if doubtful in figure.name:
             assert figure.verdict is Verdict.UNKNOWN
             assert f"at {name} the knee" in figure.why
