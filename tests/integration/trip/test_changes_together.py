@@ -13,11 +13,13 @@ from hailstorm.runtime.clock import SystemClock
 from hailstorm.trip import trips
 from hailstorm.trip.errors import WrongStateError
 from hailstorm.trip.messages import encode_answer
+from hailstorm.trip.repository.database import BY_NAME
 from hailstorm.trip.repository.database import Database as Pool
 from hailstorm.trip.repository.writes import Key
 from hailstorm.trip.states import Move, State
 from hailstorm.trip.transitions import Transitions, Wish
 from hailstorm.trip.v1 import trip_pb2
+from hailstorm_benchmarks.statements import statements
 from integration.stores import Database
 from trip_calls import CITY, postgres_settings, state_name
 
@@ -101,6 +103,28 @@ async def test_many_at_once_are_few_statements_and_each_is_whole(
         " OR position(convert_to(t.trip_id, 'UTF8') in i.response) = 0"
     )
     assert mixed == []
+
+
+@pytest.mark.parametrize("is_analysed", [True, False])
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("reads._SNAPSHOTS", 4), ("writes._ADVANCE_MANY", 15)]
+)
+async def test_rows_are_found_by_name_also_where_tables_were_empty_when_last_looked_at(
+    name: str, parameters: int, is_analysed: bool, sql: asyncpg.Connection
+) -> None:
+    if is_analysed:
+        await sql.execute("ANALYZE")
+    for setting, value in BY_NAME.items():
+        await sql.execute(f"SET {setting} = {value}")
+    # As of a connection that has run it often: for any values.
+    await sql.execute("SET plan_cache_mode = force_generic_plan")
+    await sql.execute(f"PREPARE shared AS {statements()[name]}")
+    nulls = ", ".join(["NULL"] * parameters)
+    rows = await sql.fetch(f"EXPLAIN (COSTS OFF) EXECUTE shared ({nulls})")
+    plan = "\n".join(row[0] for row in rows)
+    assert "Seq Scan" not in plan
+    assert "Hash" not in plan
+    assert ("idempotency_pkey" if parameters == 4 else "Tid Scan on trips") in plan
 
 
 async def test_a_row_that_somebody_holds_holds_up_nobody_else(
