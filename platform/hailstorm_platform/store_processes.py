@@ -37,6 +37,8 @@ _OWN_ENDS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 # Not a secret: the server it opens lives for one test run, on the loopback.
 PASSWORD: Final = "only-for-tests"
 
+_given: Final[set[int]] = set()
+
 
 def free_port() -> int:
     """
@@ -45,11 +47,15 @@ def free_port() -> int:
     It is none that the kernel gives to connections as their own end: while a
     server that is to come back on its port is down, any connection could get it,
     and one that tries that very port even connects to itself. Both were rare, and
-    both made the next start fail with "address already in use".
+    both made the next start fail with "address already in use". Nor is it one that it has
+    given before: eight for a Redis Cluster are asked for before the first is taken.
     """
     for port in _randomly(range(_FIRST_PORT, _first_own_end())):
+        if port in _given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
     raise RuntimeError("no port is free")
 
@@ -97,7 +103,13 @@ class RedisServer:
             self._process = subprocess.Popen(
                 (program, *arguments, *memory, *durable, *self._options), stdout=log, stderr=log
             )
-        wait_until(lambda: self.command("PING") == b"+PONG", "redis answers")
+        wait_until(self._answers, "redis answers")
+
+    def _answers(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            log = (self._folder / "log").read_text(errors="replace")
+            raise AssertionError(f"redis ended with {self._process.returncode}: {log[-500:]}")
+        return self.command("PING") == b"+PONG"
 
     @property
     def pid(self) -> int:
