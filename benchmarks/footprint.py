@@ -108,10 +108,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="write the figures there as JSON")
     arguments = parser.parse_args()
 
-    try:
-        nodes = [node.name for node in kind_nodes(arguments.cluster)]
-    except DockerError as error:
-        raise SystemExit(str(error)) from None
+    nodes = [node.name for node in kind_nodes(arguments.cluster)]
     if not nodes:
         raise SystemExit(f"no kind cluster called {arguments.cluster} runs; `make demo` makes one")
 
@@ -162,4 +159,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except DockerError as error:
+        sys.exit(str(error))

@@ -1,5 +1,6 @@
 """The knee of servers whose knee is known."""
 
+import contextlib
 import math
 from dataclasses import replace
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import request_trip
 from hailstorm_benchmarks.figures import Verdict
 from hailstorm_benchmarks.knee import NoKneeError, Step, find_knee, step_of
 from hailstorm_loadtests.history import Call, outcome_of
@@ -162,3 +164,20 @@ def test_figure_is_unknown_for_a_doubt_of_its_own_steps_alone(
 def test_step_without_a_call_is_an_error() -> None:
     with pytest.raises(ValueError, match="no wishes"):
         step_of([call("a", 1.0, 0.1, method="GetTrip")], "RequestTrip", 0.0, 2.0)
+
+
+def test_no_knee_with_cores_apart_leaves_what_was_measured_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good = replace(step(100.0, 100.0), answered=100)
+
+    def none(*_: Any) -> float:
+        raise NoKneeError("12 calls a second are too many already")
+
+    monkeypatch.setattr(request_trip, "offer", lambda *_, **__: good)
+    monkeypatch.setattr(request_trip, "find_knee", none)
+    monkeypatch.setattr(request_trip, "apart", lambda _: contextlib.nullcontext((True, "apart")))
+    p99, goodput = request_trip.measure("here", "hailstorm", 1, 1.0, knee=100.0)
+    assert p99.verdict is Verdict.PASS
+    assert goodput.verdict is Verdict.UNKNOWN
+    assert goodput.why == "apart: 12 calls a second are too many already"

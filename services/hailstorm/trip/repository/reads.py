@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from hailstorm.trip.repository.database import Database
 from hailstorm.trip.repository.rows import event_columns, trip_columns, trip_of
-from hailstorm.trip.repository.writes import Key
+from hailstorm.trip.repository.writes import Key, key_columns
 from hailstorm.trip.states import Move
 from hailstorm.trip.trips import Trip
 
@@ -104,19 +104,20 @@ class Asked:
 
 async def snapshot(database: Database, asked: Asked) -> Any:
     """The row of a trip and of what is known of a key, for `snapshot_of`."""
-    (row,) = await database.fetch(_SNAPSHOT, asked.city_id, asked.trip_id, *_named(asked.key))
+    scope, name, _ = key_columns(asked.key)
+    (row,) = await database.fetch(_SNAPSHOT, asked.city_id, asked.trip_id, scope, name)
     return row
 
 
 async def snapshots(database: Database, asked: Sequence[Asked]) -> list[Any]:
     """The same of several in one statement, in the order asked."""
-    names = [_named(one.key) for one in asked]
+    scopes, names, _ = zip(*(key_columns(one.key) for one in asked), strict=True)
     rows = await database.fetch(
         _SNAPSHOTS,
         [one.city_id for one in asked],
         [one.trip_id for one in asked],
-        [scope for scope, _ in names],
-        [key for _, key in names],
+        scopes,
+        names,
     )
     rows.sort(key=lambda row: row["place"])
     return rows
@@ -131,10 +132,6 @@ def snapshot_of(row: Any) -> Snapshot:
         if row["request_hash"] is None
         else Stored(row["request_hash"], row["stored_trip_id"], row["response"]),
     )
-
-
-def _named(key: Key | None) -> tuple[str | None, str | None]:
-    return (key.scope, key.key) if key else (None, None)
 
 
 async def stored(database: Database, city_id: str, key: Key) -> Stored | None:

@@ -194,7 +194,7 @@ async def advances(database: Database, changes: Sequence[Change]) -> list[Writte
     refuses one.
     """
     events = zip(*(_event(change.after[0]) for change in changes), strict=True)
-    keys = [change.key for change in changes]
+    keys = zip(*(key_columns(change.key) for change in changes), strict=True)
     try:
         rows = await database.fetch(
             _ADVANCE_MANY,
@@ -202,9 +202,7 @@ async def advances(database: Database, changes: Sequence[Change]) -> list[Writte
             [change.before.trip_id for change in changes],
             [change.before.version for change in changes],
             *(list(column) for column in events),
-            [key.scope if key else None for key in keys],
-            [key.key if key else None for key in keys],
-            [key.request_hash if key else None for key in keys],
+            *(list(column) for column in keys),
             [change.response for change in changes],
         )
     except asyncpg.PostgresError:
@@ -219,8 +217,8 @@ async def advance(database: Database, change: Change) -> Written:
 
     Changes nothing unless it returns DONE.
     """
-    before, after, key = change.before, change.after, change.key
-    events = [_event(trip) for trip in after]
+    before = change.before
+    events = [_event(trip) for trip in change.after]
     try:
         rows = await database.fetch(
             _ADVANCE,
@@ -229,9 +227,7 @@ async def advance(database: Database, change: Change) -> Written:
             before.version,
             *events[-1],
             *(list(column) for column in zip(*events, strict=True)),
-            key.scope if key else None,
-            key.key if key else None,
-            key.request_hash if key else None,
+            *key_columns(change.key),
             change.response,
         )
     except asyncpg.UniqueViolationError as error:
@@ -244,6 +240,11 @@ async def advance(database: Database, change: Change) -> Written:
     except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
         return Written.MOVED_ON
     return Written.DONE if rows else Written.MOVED_ON
+
+
+def key_columns(key: Key | None) -> tuple[str | None, str | None, bytes | None]:
+    """Scope, key and hash as statements take them; all None without a key."""
+    return (key.scope, key.key, key.request_hash) if key else (None, None, None)
 
 
 def _event(trip: Trip) -> tuple[Any, ...]:
