@@ -19,7 +19,10 @@ def images_of(values: Sequence[str], names: Iterable[str]) -> tuple[dict[str, st
     """(image by name, pull policy) from values files; the later one wins. Raises SetupError."""
     blocks: dict[str, Any] = {}
     for file in values:
-        found = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
+        try:
+            found = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise SetupError(f"the values of --values {file} cannot be read: {error}") from error
         for name, block in (found.get("images") or {}).items():
             is_image = isinstance(block, dict)
             blocks[name] = {**blocks.get(name, {}), **block} if is_image else block

@@ -27,6 +27,7 @@ from hailstorm_drills.comparison.figures import Figures, measure
 from hailstorm_drills.comparison.kept import find_origin, keep, kept
 from hailstorm_drills.comparison.page import ROWS, render_page, render_picture, told
 from hailstorm_drills.comparison.recording import Recording
+from hailstorm_drills.comparison.rivals import raised
 from hailstorm_drills.comparison.runner import Compare, CompareError, requirements_missing
 from hailstorm_drills.comparison.settings import (
     ARM_TITLES,
@@ -52,6 +53,8 @@ NICENESS: Final = 10
 # What an arm's figures come from: another one of these is another measurement.
 IMAGES: Final = ("drills", "envoy", "operator")
 LOCK_NAMESPACE: Final = "hailstorm-load"
+# Its lines ask for time and calls, so what a rival needs to hold the SLO is no question there.
+JUDGED_WITHOUT_PODS: Final = "step"
 # Set-up, reset, a scaler's first look and the way back, beside an arm's load.
 ARM_MARGIN_SECONDS: Final = 420.0
 
@@ -85,7 +88,13 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of the calls, each so much dearer, where the generator lags (0.25 to 1)",
     )
-    parser.add_argument("--judge-only", action="store_true", help="judge what is kept")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--judge-only", action="store_true", help="judge what is kept")
+    either.add_argument(
+        "--find-rivals",
+        action="store_true",
+        help="run each HPA that did not hold the SLO again, from one pod more, until it does",
+    )
     return parser
 
 
@@ -126,36 +135,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
             load_scale=options.load_scale,
             rivals_from=rivals_from(options.rival_min_replicas),
         )
+        if options.find_rivals and options.shape == JUDGED_WITHOUT_PODS:
+            raise ValueError(f"--find-rivals: the {options.shape} asks for no pod-seconds")
         folder.mkdir(parents=True, exist_ok=True)
-        images, pull_policy = images_of(options.values, IMAGES)
-        cluster = Cluster(options.kubeconfig.resolve())
-        origin = None if options.judge_only else find_origin(cluster)
-        have, refused = kept(folder, settings, images, origin)
-        arms = [] if options.judge_only else choose_arms(options.arms, have, options.fresh)
-    except CommandError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return EX_SETUP
-    except (SetupError, ValueError, OSError, yaml.YAMLError) as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return EX_USAGE
-    for arm, one in have.items():
-        if arm not in arms:
-            print(f"compare: {ARM_TITLES[arm]} is not run: kept from {one.measured_at}")
-    for arm, why in refused.items():
-        print(f"compare: {ARM_TITLES[arm]} as it was kept is not used: {why}")
-    heal_when_told_to_end()
-    try:
-        if origin is not None and arms:
-            compare = Compare(cluster, settings, images, pull_policy, origin, say=_say)
-            _run(compare, cluster, settings, arms, folder)
+        heal_when_told_to_end()
+        code, recordings = _compare(options, settings, folder)
+        while options.find_rivals:
+            figures = {arm: measure(one, settings) for arm, one in recordings.items()}
+            more = raised(figures, settings)
+            if more is None:
+                break
+            told = ", ".join(f"{ARM_TITLES[arm]} from {n}" for arm, n in more.rivals_from.items())
+            print(f"\ncompare: not every HPA held the SLO; next {told} pods on", flush=True)
+            changed = [arm for arm in ARMS if more.least_of(arm) != settings.least_of(arm)]
+            settings = more
+            code, recordings = _compare(options, settings, folder, changed)
     except KeyboardInterrupt:
         print("interrupted; healed. The arms that were finished are kept")
         return EX_INTERRUPTED
     except (CompareError, LockedError, CommandError, OSError) as error:
         print(f"compare: {error}", file=sys.stderr)
         return EX_SETUP
+    except (SetupError, ValueError, yaml.YAMLError) as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return EX_USAGE
+    return code
+
+
+def _compare(
+    options: argparse.Namespace, settings: Settings, folder: Path, again: Sequence[str] = ()
+) -> tuple[int, dict[str, Recording]]:
+    """
+    Run what is missing, judge all; the exit code, and the recordings that were judged.
+
+    `again` are the arms that differ from the round before: only those are missing, and
+    `--fresh` runs only them. Raises as the arms do, and ValueError.
+    """
+    images, pull_policy = images_of(options.values, IMAGES)
+    cluster = Cluster(options.kubeconfig.resolve())
+    origin = None if options.judge_only else find_origin(cluster)
+    have, refused = kept(folder, settings, images, origin)
+    if options.judge_only:
+        arms = []
+    elif again:
+        arms = [arm for arm in again if options.fresh or arm not in have]
+    else:
+        arms = choose_arms(options.arms, have, options.fresh)
+    for arm, one in have.items():
+        if arm not in arms:
+            print(f"compare: {ARM_TITLES[arm]} is not run: kept from {one.measured_at}")
+    for arm, why in refused.items():
+        print(f"compare: {ARM_TITLES[arm]} as it was kept is not used: {why}")
+    if origin is not None and arms:
+        compare = Compare(cluster, settings, images, pull_policy, origin, say=_say)
+        _run(compare, cluster, settings, arms, folder)
     have, _ = kept(folder, settings, images, origin)
-    return report(have, settings, folder, options.evidence)
+    return report(have, settings, folder, options.evidence), have
 
 
 def _say(text: str) -> None:

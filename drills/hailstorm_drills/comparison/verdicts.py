@@ -182,7 +182,7 @@ def _pod_seconds(figures: Mapping[str, Figures], rival: str, settings: Settings)
     told = f"{ours.pod_seconds:.0f} : {other.pod_seconds:.0f}"
     if other.over_slo_share > HELD_SHARE:
         why = f"from {least} pods on it left {other.over_slo_share:.2%} of calls over the SLO; "
-        why += "what it needs to hold it, --rival-min-replicas finds"
+        why += "what it needs to hold it, --find-rivals finds"
         return Line(name, asked, told, Verdict.UNKNOWN, why)
     ratio = _ratio(ours.pod_seconds, other.pod_seconds)
     if ratio is None:

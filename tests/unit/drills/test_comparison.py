@@ -174,7 +174,7 @@ def test_pod_seconds_name_the_flag_that_finds_what_a_rival_needs():
     verdict, told = why["pod-seconds, against HPA on CPU 60 %"]
     assert verdict == Verdict.UNKNOWN
     assert told.startswith("from 2 pods on it left")
-    assert "--rival-min-replicas" in told
+    assert "--find-rivals" in told
     verdict, told = why["pod-seconds, against HPA on the edge's in-flight"]
     assert verdict == Verdict.PASS
     assert "from 3 pods on" in told

@@ -12,9 +12,11 @@ import pytest
 from hailstorm_drills.checkers.base import Verdict
 from hailstorm_drills.comparison import __main__ as command
 from hailstorm_drills.comparison import recording as recordings
+from hailstorm_drills.comparison.figures import measure
 from hailstorm_drills.comparison.kept import commit_of, find_origin, keep, kept
 from hailstorm_drills.comparison.page import render_page
 from hailstorm_drills.comparison.recording import Origin
+from hailstorm_drills.comparison.rivals import raised
 from hailstorm_drills.comparison.settings import (
     ARMS,
     CPU_HPA,
@@ -255,6 +257,82 @@ def test_arms_that_begin_otherwise_have_figures_of_their_own(tmp_path):
 def test_min_replicas_that_cannot_be_are_a_wrong_command_line(tmp_path, asked, capsys):
     assert command.main([*words(tmp_path), "--min-replicas", asked]) == command.EX_USAGE
     assert f"minReplicas {asked} will not do; write one from 1 to 8" in capsys.readouterr().err
+
+
+def figures_of(settings=SETTINGS, **slow):
+    """Figures by arm, slow for so many seconds of thirty."""
+    return {
+        arm: measure(make_recording(arm, slow_for=seconds, settings=settings), settings)
+        for arm, seconds in slow.items()
+    }
+
+
+def test_a_rival_is_raised_by_one_pod_where_it_did_not_hold_the_slo():
+    found = {CPU_HPA: 9.0, IN_FLIGHT_HPA: 0.1, OURS: 9.0}
+    more = raised(figures_of(**found), SETTINGS)
+    assert more.rivals_from == {CPU_HPA: 3}
+    more = raised(figures_of(**{**found, IN_FLIGHT_HPA: 9.0}), more)
+    assert more.rivals_from == {CPU_HPA: 4, IN_FLIGHT_HPA: 3}
+
+
+def test_nothing_is_raised_where_more_pods_are_no_answer():
+    held = {CPU_HPA: 0.1, IN_FLIGHT_HPA: 0.1, OURS: 9.0}
+    assert raised(figures_of(**held), SETTINGS) is None
+    assert raised({}, SETTINGS) is None
+    # All that there are.
+    most = dataclasses.replace(SETTINGS, rivals_from={CPU_HPA: SETTINGS.max_replicas})
+    assert raised(figures_of(**{CPU_HPA: 9.0}), most) is None
+    # Whose calls were late, nobody knows.
+    late = measure(make_recording(OURS, lag=51), SETTINGS)
+    assert raised({**figures_of(**{CPU_HPA: 9.0}), OURS: late}, SETTINGS) is None
+
+
+@pytest.fixture
+def finding(tmp_path, monkeypatch):
+    """What `--find-rivals` ran, in rounds; the HPA on CPU holds from four pods on."""
+    rounds = []
+
+    def run(_, __, settings, arms, folder):
+        rounds.append({arm: settings.least_of(arm) for arm in arms})
+        for arm in arms:
+            slow = 9.0 if arm == CPU_HPA and settings.least_of(arm) < 4 else 0.1
+            write(folder, make_recording(arm, slow_for=slow, settings=settings), settings)
+
+    monkeypatch.setattr(command, "find_origin", lambda _: HERE)
+    monkeypatch.setattr(command, "_run", run)
+    return rounds
+
+
+@pytest.mark.parametrize("fresh", [(), ("--fresh",)])
+def test_find_rivals_runs_only_the_arm_that_did_not_hold_and_stops_when_it_does(
+    tmp_path, finding, fresh, capsys
+):
+    evidence = tmp_path / "scaling.json"
+    asked = [*words(tmp_path), "--shape", "ramp", "--find-rivals", "--evidence", f"{evidence}"]
+    code = command.main([*asked, *fresh])
+    assert finding == [dict.fromkeys(ARMS, 2), {CPU_HPA: 3}, {CPU_HPA: 4}]
+    assert "next HPA on CPU 60 % from 4 pods on" in capsys.readouterr().out
+    shapes = json.loads(evidence.read_text())["shapes"]
+    assert list(shapes) == ["ramp", "ramp-cpu-hpa-from-3", "ramp-cpu-hpa-from-4"]
+    assert shapes["ramp-cpu-hpa-from-4"]["verdict"] == "PASS"
+    assert code == 0
+    # What was found is kept; begun anew, it is found anew.
+    finding.clear()
+    command.main([*asked, *fresh])
+    assert len(finding) == (3 if fresh else 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (("--find-rivals",), "the step asks for no pod-seconds"),
+        (("--values", "none.yaml"), "the values of --values none.yaml cannot be read"),
+    ],
+)
+def test_what_cannot_be_begun_is_a_wrong_command_line(tmp_path, finding, asked, told, capsys):
+    assert command.main([*words(tmp_path), *asked]) == command.EX_USAGE
+    assert told in capsys.readouterr().err
+    assert finding == []
 
 
 def test_a_share_of_the_load_has_figures_of_its_own(tmp_path):
