@@ -26,8 +26,8 @@ _WHY: Final = {
     api.CLAMP_PARTIAL: ", nothing shrinks while a source of the signal does not answer",
     api.CLAMP_STALE: ", a missing signal is not zero",
     api.CLAMP_UNSEEN: ", the last {scale_down_window_seconds:g} s have not been seen in full",
-    api.CLAMP_WINDOW: ", one step down each {stable_window_seconds:g} s",
-    api.CLAMP_STEP: ", one step down each {stable_window_seconds:g} s",
+    api.CLAMP_WINDOW: ", one step down each {step:g} s",
+    api.CLAMP_STEP: ", one step down each {step:g} s",
     api.CLAMP_CONFLICT: ", another controller owns the replicas",
     api.CLAMP_OWNERS: ", it is not known yet who else owns the replicas",
     api.CLAMP_CONTESTED: ", somebody else keeps writing the replicas",
@@ -48,7 +48,7 @@ def explain(decision: Decision) -> str:
     change = (
         f"{replicas} → {decision.desired}" if decision.action != "hold" else f"{replicas} stays"
     )
-    return f"{change}: {asked}{_WHY[decision.clamp].format(**vars(rules))}"
+    return f"{change}: {asked}{_WHY[decision.clamp].format(**vars(rules), step=rules.step)}"
 
 
 def contested_message(decision: Decision) -> str:
@@ -180,7 +180,7 @@ def _changes(decision: Decision) -> list[str]:
         said.append(f"It cannot shrink: minReplicas is {rules.min_replicas}.")
     else:
         seen = memory.seen_since + rules.scale_down_window_seconds
-        step = memory.last_change + rules.stable_window_seconds
+        step = memory.last_change + rules.step
         wait = max(seen, step) - inputs.now
         soon = f", in {wait:.0f} s at the earliest" if wait > 0 else ""
         said.append(

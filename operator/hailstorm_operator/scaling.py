@@ -6,12 +6,12 @@ The rest is about not doing harm. The plan is the stable window's average plus
 what a steady slope will have added by the time a new pod serves; the fast window alone
 counts when it goes beyond what the pods can hold, and in panic. Shrinking has to
 satisfy the highest plan of the scale-down window and takes one step a stable
-window. When the fast window asks for twice what is ready, the scaler panics: it
-only grows, until a stable window has passed without such a demand and every pod
-it asked for is ready. It starts in panic, because after a restart it knows
-nothing of the last minutes and amnesia must not shrink anything; but until there is
-such a demand it grows as in calm, or every restart would add a pod by chance. A signal
-that is missing holds; it is never taken for zero.
+window, or as often as the spec says. When the fast window asks for twice what is
+ready, the scaler panics: it only grows, until a stable window has passed without
+such a demand and every pod it asked for is ready. It starts in panic, because after a
+restart it knows nothing of the last minutes and amnesia must not shrink anything; but
+until there is such a demand it grows as in calm, or every restart would add a pod by
+chance. A signal that is missing holds; it is never taken for zero.
 
 Every decision carries its inputs and the clamp that won, as plain JSON values,
 and `replay` gives the same decision again from them.
@@ -362,7 +362,7 @@ def _shrink(
         return replicas, api.CLAMP_PARTIAL
     if inputs.now - memory.seen_since < rules.scale_down_window_seconds:
         return replicas, api.CLAMP_UNSEEN
-    if inputs.now - memory.last_change < rules.stable_window_seconds:
+    if inputs.now - memory.last_change < rules.step:
         return replicas, api.CLAMP_WINDOW
     step = max(1, math.floor(replicas * STEP_SHARE))
     return max(floor, replicas - step), api.CLAMP_STEP

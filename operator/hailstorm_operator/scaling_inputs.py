@@ -26,6 +26,7 @@ class Rules:
         knee_per_pod: calls in flight that it can hold; 0 stands for the planned ones.
         stable_window_seconds: how long a demand must be calm to end a panic.
         scale_down_window_seconds: shrinking satisfies the highest plan of that long.
+        step_seconds: from a change to a step down, at least; 0 stands for the stable window.
         startup_seconds: how far ahead a steady slope is planned for; 0 plans for now.
         connections_per_pod: connections to the database that a pod holds; 0 has no budget.
         connections: how many of them the replicas may hold together.
@@ -42,6 +43,12 @@ class Rules:
     startup_seconds: float = 0.0
     connections_per_pod: int = 0
     connections: int = 0
+    step_seconds: float = 0.0
+
+    @property
+    def step(self) -> float:
+        """Seconds from a change of the replicas to a step down."""
+        return self.step_seconds or self.stable_window_seconds
 
     @property
     def knee(self) -> float:

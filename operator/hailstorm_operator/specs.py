@@ -90,7 +90,8 @@ class Behavior:
     """
     How eagerly to follow the demand. Windows in seconds, tolerance as a share.
 
-    `startup_seconds` None stands for what the scaler has measured.
+    `startup_seconds` None stands for what the scaler has measured,
+    `scale_down_step_seconds` None for the stable window.
     """
 
     fast_window_seconds: float = DEFAULT_FAST_WINDOW_SECONDS
@@ -98,6 +99,7 @@ class Behavior:
     max_pods_in_creation: int = DEFAULT_MAX_PODS_IN_CREATION
     tolerance: float = DEFAULT_TOLERANCE
     scale_down_window_seconds: float = DEFAULT_SCALE_DOWN_WINDOW_SECONDS
+    scale_down_step_seconds: float | None = None
     startup_seconds: float | None = None
     chooses_victims: bool = True
 
@@ -186,6 +188,15 @@ def _behavior(behavior: Mapping[str, Any]) -> Behavior:
             f"{window:g} is shorter than stableWindowSeconds {stable:g}",
             f"Write {stable:g} or more; {DEFAULT_SCALE_DOWN_WINDOW_SECONDS:g} is the default",
         )
+    step = None
+    if "stepSeconds" in down:
+        step = number(down, f"{path}.scaleDown", "stepSeconds", 1, 3600)
+        if step < fast:
+            raise SpecError(
+                f"{path}.scaleDown.stepSeconds",
+                f"{step:g} is shorter than fastWindowSeconds {fast:g}",
+                f"Write {fast:g} or more: before that nobody sees what the last step has done",
+            )
     startup = None
     if "startupSeconds" in behavior:
         startup = number(behavior, path, "startupSeconds", 0, 600)
@@ -197,6 +208,7 @@ def _behavior(behavior: Mapping[str, Any]) -> Behavior:
         ),
         tolerance=number(behavior, path, "tolerance", 0, 1, DEFAULT_TOLERANCE),
         scale_down_window_seconds=window,
+        scale_down_step_seconds=step,
         startup_seconds=startup,
         chooses_victims=_chooses_victims(down),
     )

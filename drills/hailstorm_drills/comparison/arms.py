@@ -22,6 +22,7 @@ from hailstorm_drills.comparison.settings import (
     CPU_HPA,
     IN_FLIGHT_HPA,
     OURS,
+    STEPS_IN_WINDOW,
     Settings,
 )
 from hailstorm_drills.pod_spec import restricted
@@ -117,7 +118,9 @@ def _service_scaler(settings: Settings, knows_spares: bool) -> Manifest:
     if knows_spares and settings.spares > 0:
         spec["spares"] = {"count": settings.spares}
     if settings.stabilisation_seconds is not None:
-        spec["behavior"] = {"scaleDown": {"windowSeconds": settings.stabilisation_seconds}}
+        look_back = settings.stabilisation_seconds
+        step = look_back / STEPS_IN_WINDOW
+        spec["behavior"] = {"scaleDown": {"windowSeconds": look_back, "stepSeconds": step}}
     return {
         "apiVersion": api.API_VERSION,
         "kind": api.SCALER_KIND,

@@ -46,8 +46,11 @@ STEP_SPARES: Final = 4
 RISING_SPARES: Final = 0
 # HPAs and ServiceScaler look back 300 s before they shrink, so in a shape of a few minutes
 # nobody would ever shrink. Where the way down is to be seen, every arm looks back a fifth
-# of that: the demand's time is compressed, and so is theirs.
+# of that: the demand's time is compressed, and so is theirs. Ours then gives up a pod each 30 s,
+# a tenth of the 300; left as it is, a pace that is a matter of minutes in a day would take half
+# of a day in ten minutes.
 STABILISATION_SECONDS: Final = 60
+STEPS_IN_WINDOW: Final = 10
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Profile:
 
 
 # Long enough for the way down: the look-back, and after it the ServiceScaler takes one
-# pod each 30 s, from 7 to 2 within 150 s. Three arms of the longest take half an hour.
+# pod each 6 s, from 7 to 2 within half a minute. Three arms of the longest take half an hour.
 PROFILES: Final[Mapping[str, Profile]] = {
     "step": Profile(HOLD_SECONDS, STEP_SPARES, None),
     "spike": Profile(SPIKE_SECONDS + 260, STEP_SPARES),

@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def compare(demand: Demand, pod: PodModel, options: argparse.Namespace) -> list[Scorecard]:
     """Every policy on the same demand, from as many pods as its first second needs."""
     per_pod = _target(pod, options) * options.utilisation
-    bounds = Bounds(options.min, options.max)
+    # The HPAs and ours alike, as in `make compare`: who looks back for longer pays for it.
+    bounds = Bounds(options.min, options.max, options.scale_down_window)
     first = demand.calls_per_second[0] / pod.calls_per_second / options.utilisation
     start = bounds.clip(round(first + 0.5))
     found = []
@@ -93,6 +94,7 @@ def policies(
         max_pods_in_creation=specs.DEFAULT_MAX_PODS_IN_CREATION,
         stable_window_seconds=options.stable_window,
         scale_down_window_seconds=options.scale_down_window,
+        step_seconds=options.step_seconds or 0.0,
         knee_per_pod=per_pod / options.utilisation,
         startup_seconds=pod.startup_seconds,
     )
@@ -159,7 +161,10 @@ def report(
         "behavior": {
             "fastWindowSeconds": options.fast_window,
             "stableWindowSeconds": options.stable_window,
-            "scaleDown": {"windowSeconds": options.scale_down_window},
+            "scaleDown": {
+                "windowSeconds": options.scale_down_window,
+                "stepSeconds": options.step_seconds or options.stable_window,
+            },
         },
         "scorecards": [card.as_json() for card in cards],
     }
@@ -203,7 +208,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--fast-window", type=float, default=specs.DEFAULT_FAST_WINDOW_SECONDS)
     add("--stable-window", type=float, default=specs.DEFAULT_STABLE_WINDOW_SECONDS)
-    add("--scale-down-window", type=float, default=specs.DEFAULT_SCALE_DOWN_WINDOW_SECONDS)
+    add(
+        "--scale-down-window",
+        type=float,
+        default=specs.DEFAULT_SCALE_DOWN_WINDOW_SECONDS,
+        help="seconds that ours and both HPAs look back before they shrink",
+    )
+    add(
+        "--step-seconds",
+        type=float,
+        help="seconds between two steps down of ours; else the stable window",
+    )
     add("--seed", default="simulate")
     add("--json", type=Path, help="write settings and figures there")
     add("--svg", type=Path, help="write the plot there")

@@ -50,10 +50,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Between which counts, and from which."""
+    """Between which counts, and for how many seconds an HPA looks back before it shrinks."""
 
     min_replicas: int
     max_replicas: int
+    down_window_seconds: float = HPA_DOWN_WINDOW_SECONDS
 
     def clip(self, pods: int) -> int:
         """The nearest count within."""
@@ -88,7 +89,7 @@ class Hpa:
     def _settle(self, seen: Seen, desired: int) -> int:
         """Down to the highest recommendation of the window, up by no more than the policies."""
         self._recommended.append((seen.now, desired))
-        while self._recommended[0][0] <= seen.now - HPA_DOWN_WINDOW_SECONDS:
+        while self._recommended[0][0] <= seen.now - self._bounds.down_window_seconds:
             self._recommended.popleft()
         self._history.append((seen.now, seen.replicas))
         while self._history[0][0] <= seen.now - HPA_UP_SECONDS:

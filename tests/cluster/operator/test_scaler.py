@@ -195,6 +195,7 @@ def test_scaler_accounts_for_itself(
         ({"signal": {"pods": {"metric": "calls{a=1}", "port": 1}}}, "write the name alone"),
         ({"signal": {"pods": {"metric": "calls", "port": 1, "path": "m"}}}, "with a slash"),
         ({"behavior": {"scaleDown": {"windowSeconds": 9}}}, "must not be shorter"),
+        ({"behavior": {"scaleDown": {"stepSeconds": 1}}}, "what the last step has done"),
         ({"connectionBudget": {"connectionsPerPod": 9, "max": 8}}, "raise connectionBudget.max"),
     ],
 )  # fmt: skip

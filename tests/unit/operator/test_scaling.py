@@ -176,6 +176,20 @@ def test_shrinking_takes_one_step_a_window() -> None:
     assert (third.action, third.desired) == ("down", 6)
 
 
+def test_steps_down_come_as_often_as_the_spec_says() -> None:
+    often = replace(RULES, step_seconds=6.0)
+    first = decide(1.0, replicas=8, rules=often)
+    second = decide(1.0, replicas=7, memory=first.memory, now=1005.0, rules=often)
+    assert (second.action, second.clamp) == ("hold", api.CLAMP_WINDOW)
+    assert "one step down each 6 s" in explain(second)
+    third = decide(1.0, replicas=7, memory=second.memory, now=1006.0, rules=often)
+    assert (third.action, third.desired) == ("down", 6)
+    # What was recorded before there was such a word decides as it did.
+    recorded = second.as_json()
+    del recorded["inputs"]["rules"]["step_seconds"]
+    assert replay(recorded).inputs.rules.step == RULES.stable_window_seconds
+
+
 def test_shrinking_takes_a_tenth_of_many_pods() -> None:
     rules = replace(RULES, max_replicas=300)
     assert decide(1.0, replicas=200, rules=rules).desired == 180

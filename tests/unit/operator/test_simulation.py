@@ -209,11 +209,31 @@ def test_in_flight_hpa_grows_by_no_more_than_its_policies() -> None:
     assert changes == [(15.0, 6), (30.0, 12), (45.0, 20)]
 
 
-def test_hpa_shrinks_to_the_highest_recommendation_of_five_minutes() -> None:
-    policy = InFlightHpa(BOUNDS, 2.0)
+@pytest.mark.parametrize(
+    ("bounds", "shrinks_at"), [(BOUNDS, 315.0), (Bounds(2, 20, down_window_seconds=60.0), 75.0)]
+)
+def test_hpa_shrinks_to_the_highest_recommendation_of_its_window(
+    bounds: Bounds, shrinks_at: float
+) -> None:
+    policy = InFlightHpa(bounds, 2.0)
     assert drive(policy, 20, in_flight=16.0, pods=8) == []
     changes = drive(policy, 400, in_flight=6.0, pods=8, start=20.0)
-    assert changes == [(315.0, 3)]
+    assert changes == [(shrinks_at, 3)]
+
+
+def test_the_scale_down_window_is_everybodys(tmp_path: Path) -> None:
+    demand = tmp_path / "calls.csv"
+    rates = [60.0] * 30 + [300.0] * 60 + [60.0] * 200
+    demand.write_text("\n".join(["calls_per_second", *map(str, rates)]))
+    spent = {}
+    for seconds in (60, 300):
+        output = tmp_path / f"{seconds}.json"
+        told = ["--demand", f"{demand}", "--scale-down-window", f"{seconds}", "--json", f"{output}"]
+        assert command.main(told) == 0
+        spent[seconds] = {name: one["pod_seconds"] for name, one in figures(output).items()}
+    shorter = {name for name in spent[60] if spent[60][name] < spent[300][name]}
+    # Knative's autoscaler has windows of its own.
+    assert shorter == set(spent[60]) - {"Knative KPA"}
 
 
 def test_kpa_panics_at_twice_what_is_ready_and_does_not_shrink_in_it() -> None:

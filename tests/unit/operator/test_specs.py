@@ -81,6 +81,7 @@ def test_connection_budget_has_room_for_the_spares_that_wait_too() -> None:
         (["behavior"], {"startupSeconds": 601}, "spec.behavior.startupSeconds"),
         (["behavior"], {"scaleDown": {"windowSeconds": 29}},
          "spec.behavior.scaleDown.windowSeconds"),
+        (["behavior"], {"scaleDown": {"stepSeconds": 1}}, "spec.behavior.scaleDown.stepSeconds"),
     ],
 )  # fmt: skip
 def test_mistake_is_named_by_field_with_a_cure(path: list[str], value: Any, field: str) -> None:
