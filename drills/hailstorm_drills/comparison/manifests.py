@@ -93,7 +93,7 @@ def target(settings: Settings, image: str, pull_policy: str) -> Manifest:
                 "imagePullPolicy": pull_policy,
                 "command": ["python3", "-m", "hailstorm_drills.comparison.target"],
                 "env": [
-                    {"name": "BURN_MS", "value": f"{settings.burn_ms:g}"},
+                    {"name": "COST_MS", "value": f"{settings.cpu_ms_per_call:g}"},
                     {"name": "WAIT_MS", "value": f"{settings.wait_ms:g}"},
                 ],
                 "ports": [{"name": "grpc", "containerPort": PORT}],

@@ -28,9 +28,7 @@ HOLD_SECONDS: Final = 120
 BASE_RATE: Final = 60.0
 FACTOR: Final = 5.0
 SPIKE_SECONDS: Final = 10
-# What a call costs a pod besides the work it asks for: gRPC and the interpreter (a guess
-# from 0.2 ms an empty call, DESIGN 10).
-OVERHEAD_MS: Final = 0.4
+# Of a pod's CPU time, gRPC and the interpreter included: `target` sees to it.
 CPU_MS_PER_CALL: Final = 2.6
 # Of every arm, unless a comparison is asked for another: what a Deployment of two zones has.
 MIN_REPLICAS: Final = 2
@@ -93,9 +91,8 @@ class Settings:
     to hold the SLO is the least with which it does. Make one by `settings_for`, which
     knows what belongs to the shape; the defaults are those of the step.
 
-    A pod may use 200m of CPU, and a call costs `cpu_ms_per_call`: the handler burns
-    `burn_ms` of its thread's CPU time, the rest is OVERHEAD_MS. It then waits `wait_ms`,
-    as for a store.
+    A pod may use 200m of CPU, and a call costs `cpu_ms_per_call` of it, all told. It then
+    waits `wait_ms`, as for a store.
     """
 
     shape: str = "step"
@@ -106,7 +103,6 @@ class Settings:
     slo_ms: float = 200.0
     deadline_seconds: float = 5.0
     cpu_limit_millicores: int = 200
-    burn_ms: float = CPU_MS_PER_CALL - OVERHEAD_MS
     cpu_ms_per_call: float = CPU_MS_PER_CALL
     wait_ms: float = 50.0
     # Of a pod's limit, and so of what it can carry: the issue's HPA on CPU 60 %.
@@ -242,9 +238,7 @@ def _scaled(share: float | None) -> dict[str, float]:
     if not LEAST_LOAD_SCALE <= share <= 1:
         told = f"from {LEAST_LOAD_SCALE:g} to 1"
         raise ValueError(f"a load scale of {share:g} will not do; write one {told}")
-    cost = round(CPU_MS_PER_CALL / share, 3)
     return {
         "base_rate": round(BASE_RATE * share, 3),
-        "cpu_ms_per_call": cost,
-        "burn_ms": round(cost - OVERHEAD_MS, 3),
+        "cpu_ms_per_call": round(CPU_MS_PER_CALL / share, 3),
     }

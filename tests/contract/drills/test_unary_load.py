@@ -14,7 +14,7 @@ from hailstorm_loadtests import unary
 
 @contextlib.asynccontextmanager
 async def serving():
-    handlers = Handlers(burn_ms=0.1, wait_ms=5.0)
+    handlers = Handlers(cost_ms=0.5, wait_ms=5.0)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((handlers,))
     port = server.add_insecure_port("127.0.0.1:0")

@@ -12,7 +12,6 @@ from hailstorm_drills.comparison.settings import (
     CPU_HPA,
     IN_FLIGHT_HPA,
     OURS,
-    OVERHEAD_MS,
     PROFILES,
     SHAPES,
     Settings,
@@ -42,7 +41,6 @@ def test_a_share_of_the_load_needs_as_many_pods_at_every_moment():
     whole, less = settings_for("step"), settings_for("step", load_scale=0.6)
     assert less.base_rate == 36
     assert less.cpu_limit_millicores == whole.cpu_limit_millicores
-    assert less.cpu_ms_per_call - less.burn_ms == pytest.approx(OVERHEAD_MS)
     assert less.full_rate == pytest.approx(0.6 * whole.full_rate, rel=1e-3)
     for rate in range(10, 400, 3):
         assert less.pods_needed(0.6 * rate) == whole.pods_needed(rate)
