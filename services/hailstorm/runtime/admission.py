@@ -14,6 +14,7 @@ from typing import Final
 from hailstorm.runtime.clock import Clock
 from hailstorm.runtime.errors import ResourceExhaustedError
 from hailstorm.runtime.limits import FixedLimit, GradientLimit, Limit
+from hailstorm.runtime.pace import LEAST, Pace
 from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.process import LimitKind, ServerSettings
 
@@ -41,6 +42,9 @@ _PUSHBACK_STEP: Final = 1.25
 # Weight of the last measurement's arrivals; ten a second, so it forgets in one.
 _PUSHBACK_SMOOTHING: Final = 0.2
 
+# Of a call that no pace counts.
+NO_TICKET: Final = 0
+
 
 class Admission:
     """
@@ -58,11 +62,13 @@ class Admission:
         limit: Limit | None = None,
         min_concurrent: int = 1,
         draw: Callable[[], float] = random.random,
+        pace: Pace | None = None,
     ) -> None:
         """
         `limit` is at most `max_concurrent`, and that when left out.
 
-        `min_concurrent` calls of the highest class are let in whatever it says.
+        `min_concurrent` calls of the highest class are let in whatever it says. `pace` has
+        a say in those that begin something.
         """
         self._clock = clock
         self._max_streams = max_streams
@@ -70,6 +76,7 @@ class Admission:
         self._max_concurrent = max_concurrent
         self._min_concurrent = min_concurrent
         self._draw = draw
+        self._pace = pace
         self.unary_in_flight = 0
         self.streams_open = 0
         self._most_in_flight = 0
@@ -82,6 +89,11 @@ class Admission:
     def limit(self) -> float:
         """Unary calls that may be in flight now."""
         return self._limit.value
+
+    @property
+    def begin_limit(self) -> float:
+        """Calls that begin something that may be in flight now, by how long they take."""
+        return math.inf if self._pace is None else self._pace.limit
 
     @property
     def is_idle(self) -> bool:
@@ -104,36 +116,47 @@ class Admission:
             self._check_streams(priority)
             return
         room = self._room_of(priority) - self.unary_in_flight
+        if self._pace is not None and priority is Priority.NORMAL:
+            room = min(room, self._pace.limit - self._pace.in_flight)
         if room < 1 and (room <= 0 or self._draw() >= room):
             self._refuse_unary(priority)
 
-    def enter(self, is_stream: bool, priority: Priority = Priority.CRITICAL) -> None:
+    def enter(self, is_stream: bool, priority: Priority = Priority.CRITICAL) -> int:
         """
         Let a call in, or raise ResourceExhaustedError: the house may have filled meanwhile.
 
-        Every `enter` that returns is followed by one `leave`, whatever happens.
+        Every `enter` that returns is followed by one `leave` with the ticket that it gave,
+        whatever happens.
         """
         self._last_arrival = self._clock.monotonic()
         if is_stream:
             self._check_streams(priority)
             self.streams_open += 1
-            return
+            return NO_TICKET
         # Without the chance for a fraction: that was drawn at the door.
         if self.unary_in_flight >= math.ceil(self._room_of(priority)):
             self._refuse_unary(priority)
+        pace = self._pace if priority is Priority.NORMAL else None
+        if pace is not None and pace.in_flight >= math.ceil(pace.limit):
+            self._refuse_unary(priority)
         self.unary_in_flight += 1
         self._most_in_flight = max(self._most_in_flight, self.unary_in_flight)
+        return NO_TICKET if pace is None else pace.begin()
 
-    def leave(self, is_stream: bool) -> None:
-        """Take note that a call that was let in has ended, well or not."""
+    def leave(self, is_stream: bool, ticket: int = NO_TICKET, *, answered: bool = True) -> None:
+        """Take note that a call that was let in has ended; `answered`: with OK."""
         if is_stream:
             self.streams_open -= 1
-        else:
-            self.unary_in_flight -= 1
+            return
+        self.unary_in_flight -= 1
+        if self._pace is not None and ticket != NO_TICKET:
+            self._pace.end(ticket, answered=answered)
 
     def observe(self, wait_seconds: float) -> None:
         """Take in how long a call waits at the door now; ten times a second."""
         self._limit.observe(wait_seconds, self._most_in_flight)
+        if self._pace is not None:
+            self._pace.observe(wait_seconds)
         self._most_in_flight = self.unary_in_flight
         for priority in Priority:
             if arrived := self._arrived[priority]:
@@ -188,6 +211,10 @@ def build_admission(settings: ServerSettings, clock: Clock) -> Admission:
         )
     else:
         limit = FixedLimit(settings.max_concurrent)
+    pace = None
+    if settings.begin_milliseconds:
+        tolerated = settings.begin_milliseconds / 1000
+        pace = Pace(clock, GradientLimit(LEAST, settings.max_concurrent, tolerated), tolerated)
     return Admission(
         clock,
         settings.max_concurrent,
@@ -195,4 +222,5 @@ def build_admission(settings: ServerSettings, clock: Clock) -> Admission:
         limit,
         # A fixed limit may be set below it.
         min(settings.min_concurrent, settings.max_concurrent),
+        pace=pace,
     )

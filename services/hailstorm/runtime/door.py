@@ -88,6 +88,7 @@ class Door:
         self._admission.observe(wait)
         self._metrics.wait.set(wait)
         self._metrics.limit.set(self._admission.limit)
+        self._metrics.begin_limit.set(self._admission.begin_limit)
         for method in self._interceptor.take_called():
             if method not in self._knocks:
                 self._knocks[method] = self._knock(channel, method)

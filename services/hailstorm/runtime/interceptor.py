@@ -213,7 +213,7 @@ class _Method:
         request_id = request_id_from(context.invocation_metadata())
         enter_call(Call(self._name, request_id, deadline, priority))
         try:
-            self._admission.enter(self.is_stream, priority)
+            ticket = self._admission.enter(self.is_stream, priority)
         except ResourceExhaustedError as refusal:
             self._shed[priority].inc()
             self._count(refusal.code)
@@ -248,7 +248,8 @@ class _Method:
             error = self._translate(raised, context)
             code = error.code
         finally:
-            self._admission.leave(self.is_stream)
+            answered = code is grpc.StatusCode.OK
+            self._admission.leave(self.is_stream, ticket, answered=answered)
             self._gauge.dec()
             if not self.is_stream:
                 self._class_gauges[priority].dec()

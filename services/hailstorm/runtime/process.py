@@ -66,6 +66,14 @@ class ServerSettings:
         minimum=1,
         maximum=10_000,
     )
+    begin_milliseconds: int = setting(
+        0,
+        doc="Milliseconds that calls that begin something may take on average, with eight or more "
+        "of them in flight, before fewer are let in; 0 lets in whatever the limit does. For a "
+        "process whose calls wait for others that may be short of time when it is not.",
+        minimum=0,
+        maximum=60_000,
+    )
     max_pending: int = setting(
         1000,
         doc="Calls that may wait in gRPC's core for their turn; from a third of it on some are cut "

@@ -111,6 +111,11 @@ class ServerMetrics:
             "Unary calls that may be in flight; lower classes may fill a part of it.",
             registry=registry,
         )
+        self.begin_limit = Gauge(
+            f"{prefix}_begin_limit",
+            "Calls that begin something that may be in flight, by how long they take.",
+            registry=registry,
+        )
         self.wait = Gauge(
             f"{prefix}_wait_seconds",
             "How long a call waits before anybody looks at it, as last measured.",
