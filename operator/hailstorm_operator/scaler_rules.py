@@ -26,7 +26,7 @@ def rules_of(spec: ScalerSpec, measured_startup_seconds: float) -> Rules:
         startup_seconds=measured_startup_seconds if startup is None else startup,
         connections_per_pod=budget.connections_per_pod if budget else 0,
         connections=budget.for_replicas if budget else 0,
-        step_seconds=behavior.scale_down_step_seconds or 0.0,
+        step_seconds=behavior.scale_down_step_seconds,
     )
 
 

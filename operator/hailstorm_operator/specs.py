@@ -90,8 +90,7 @@ class Behavior:
     """
     How eagerly to follow the demand. Windows in seconds, tolerance as a share.
 
-    `startup_seconds` None stands for what the scaler has measured,
-    `scale_down_step_seconds` None for the stable window.
+    `startup_seconds` None stands for what the scaler has measured.
     """
 
     fast_window_seconds: float = DEFAULT_FAST_WINDOW_SECONDS
@@ -99,7 +98,7 @@ class Behavior:
     max_pods_in_creation: int = DEFAULT_MAX_PODS_IN_CREATION
     tolerance: float = DEFAULT_TOLERANCE
     scale_down_window_seconds: float = DEFAULT_SCALE_DOWN_WINDOW_SECONDS
-    scale_down_step_seconds: float | None = None
+    scale_down_step_seconds: float = DEFAULT_STABLE_WINDOW_SECONDS
     startup_seconds: float | None = None
     chooses_victims: bool = True
 
@@ -188,15 +187,13 @@ def _behavior(behavior: Mapping[str, Any]) -> Behavior:
             f"{window:g} is shorter than stableWindowSeconds {stable:g}",
             f"Write {stable:g} or more; {DEFAULT_SCALE_DOWN_WINDOW_SECONDS:g} is the default",
         )
-    step = None
-    if "stepSeconds" in down:
-        step = number(down, f"{path}.scaleDown", "stepSeconds", 1, 3600)
-        if step < fast:
-            raise SpecError(
-                f"{path}.scaleDown.stepSeconds",
-                f"{step:g} is shorter than fastWindowSeconds {fast:g}",
-                f"Write {fast:g} or more: before that nobody sees what the last step has done",
-            )
+    step = number(down, f"{path}.scaleDown", "stepSeconds", 1, 3600, stable)
+    if step < fast:
+        raise SpecError(
+            f"{path}.scaleDown.stepSeconds",
+            f"{step:g} is shorter than fastWindowSeconds {fast:g}",
+            f"Write {fast:g} or more: before that nobody sees what the last step has done",
+        )
     startup = None
     if "startupSeconds" in behavior:
         startup = number(behavior, path, "startupSeconds", 0, 600)

@@ -53,8 +53,6 @@ NICENESS: Final = 10
 # What an arm's figures come from: another one of these is another measurement.
 IMAGES: Final = ("drills", "envoy", "operator")
 LOCK_NAMESPACE: Final = "hailstorm-load"
-# Its lines ask for time and calls, so what a rival needs to hold the SLO is no question there.
-JUDGED_WITHOUT_PODS: Final = "step"
 # Set-up, reset, a scaler's first look and the way back, beside an arm's load.
 ARM_MARGIN_SECONDS: Final = 420.0
 
@@ -135,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             load_scale=options.load_scale,
             rivals_from=rivals_from(options.rival_min_replicas),
         )
-        if options.find_rivals and options.shape == JUDGED_WITHOUT_PODS:
+        if options.find_rivals and not settings.asks_for_pod_seconds:
             raise ValueError(f"--find-rivals: the {options.shape} asks for no pod-seconds")
         folder.mkdir(parents=True, exist_ok=True)
         heal_when_told_to_end()

@@ -150,6 +150,11 @@ class Settings:
         return BEFORE_SECONDS if self.shape in ("step", "spike") else None
 
     @property
+    def asks_for_pod_seconds(self) -> bool:
+        """Whether pod-seconds are judged; of the step, how soon and how many calls are."""
+        return self.shape != "step"
+
+    @property
     def seconds(self) -> int:
         """How long the load of an arm lasts."""
         return BEFORE_SECONDS + self.hold_seconds

@@ -47,7 +47,7 @@ class Line:
 def judge(figures: Mapping[str, Figures], settings: Settings) -> tuple[list[Line], Verdict]:
     """Every line, and the worst of them."""
     lines = [_no_failures(figures)]
-    if settings.shape == "step":
+    if not settings.asks_for_pod_seconds:
         lines += [_over_slo(figures, rival, most) for rival, most in OVER_SLO_RATIOS.items()]
         lines += [
             _seconds(

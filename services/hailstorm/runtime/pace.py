@@ -3,9 +3,8 @@ How many calls may begin something, by how long those take that have begun.
 
 The door (`door`) sees that this process has no time to spare. It does not see that what
 stands behind it has none: a call that leads through other services and their stores waits a
-little in each, in no line for long, and takes seconds all the same. Measured with all
-services on one core, at three times the knee: every request for a trip was let in, and
-answered after 14 s. So what begins something is let in by how long beginning takes.
+little in each, in no line for long, and takes seconds all the same. So what begins
+something is let in by how long beginning takes.
 
 A slow store lowers this limit too, and rightly: what was begun is the rest of its work,
 and whoever comes is told at once when to come again. What carries on a trip is never

@@ -13,6 +13,8 @@ from hailstorm.runtime.admission import Admission
 from hailstorm.runtime.calls import outgoing_metadata, remaining_seconds
 from hailstorm.runtime.errors import FieldViolation, InvalidArgumentError
 from hailstorm.runtime.interceptor import LEAST_SECONDS, ServerInterceptor
+from hailstorm.runtime.limits import FixedLimit
+from hailstorm.runtime.pace import Pace
 from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.process import RehearsalSettings
 from hailstorm.runtime.rehearsal import Rehearsal
@@ -65,9 +67,10 @@ class Harness:
         max_concurrent: int = 1,
         priority: Priority = Priority.CRITICAL,
         rehearsal: Rehearsal | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
-        self.admission = Admission(clock, max_concurrent, max_streams=1)
+        self.admission = Admission(clock, max_concurrent, max_streams=1, pace=pace)
         self.seen: list[Any] = []
         self.interceptor = ServerInterceptor(
             self.admission, ServerMetrics(self.registry), {"/a.B/C": priority}, rehearsal
@@ -117,6 +120,23 @@ async def test_call_that_cannot_be_answered_in_time_is_dropped(harness: Harness)
         await harness.call(Context(remaining=LEAST_SECONDS))
     assert harness.seen == []
     assert await harness.call(Context(remaining=LEAST_SECONDS * 2)) == b"answer"
+
+
+async def test_a_beginning_ends_once_and_says_whether_it_was_answered(clock: Any) -> None:
+    ended = []
+
+    class Noting(Pace):
+        def end(self, ticket: int, *, answered: bool) -> None:
+            super().end(ticket, answered=answered)
+            ended.append(answered)
+
+    pace = Noting(clock, FixedLimit(4), tolerated_seconds=1.0)
+    harness = Harness(clock, max_concurrent=10, priority=Priority.NORMAL, pace=pace)
+    assert await harness.call(Context(remaining=5.0)) == b"answer"
+    with pytest.raises(Aborted):
+        await harness.call(Context(remaining=0.0))
+    assert ended == [True, False]
+    assert pace.in_flight == 0
 
 
 async def test_class_of_the_call_goes_before_that_of_its_method(clock: Any) -> None:
