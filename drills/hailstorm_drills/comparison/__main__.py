@@ -72,7 +72,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--hold-seconds", type=int, help="of load after the first 30 s")
     parser.add_argument(
-        "--min-replicas", type=int, metavar="N", help=f"of every arm (default: {MIN_REPLICAS})"
+        "--min-replicas",
+        type=int,
+        metavar="N",
+        help=f"of ours, and of the HPAs unless told (default: {MIN_REPLICAS})",
     )
     parser.add_argument("--spares", type=int, help="of ours (default: what the shape needs)")
     parser.add_argument(

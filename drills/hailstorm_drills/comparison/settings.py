@@ -124,8 +124,9 @@ class Settings:
         for arm, least in self.rivals_from.items():
             if arm not in ARMS or arm == OURS:
                 raise ValueError(f"{arm!r} is no rival; there are {CPU_HPA} and {IN_FLIGHT_HPA}")
-            if not self.min_replicas <= least <= self.max_replicas:
-                told = f"from {self.min_replicas} to {self.max_replicas}"
+            # Fewer than ours will do: who begins with less may hold the SLO, and cheaper.
+            if not 1 <= least <= self.max_replicas:
+                told = f"from 1 to {self.max_replicas}"
                 raise ValueError(f"minReplicas {least} of {arm} will not do; write one {told}")
 
     @property

@@ -218,7 +218,7 @@ def test_rivals_begin_with_what_is_asked(asked, expected):
     assert command.rivals_from(asked) == expected
 
 
-@pytest.mark.parametrize("asked", ["many", "cpu-hpa=", "ours=3", "9", "cpu-hpa=1"])
+@pytest.mark.parametrize("asked", ["many", "cpu-hpa=", "ours=3", "9", "cpu-hpa=0"])
 def test_rivals_that_cannot_be_are_a_wrong_command_line(tmp_path, asked, capsys):
     assert command.main([*words(tmp_path), "--rival-min-replicas", asked]) == command.EX_USAGE
     assert "compare:" in capsys.readouterr().err
@@ -251,6 +251,15 @@ def test_arms_that_begin_otherwise_have_figures_of_their_own(tmp_path):
     assert shapes[name]["command"] == f'make compare COMPARE="{told}"'
     files = {settings.file_of(OURS) for settings in (settings_for("spike"), raised)}
     assert files == {"ours.json", "ours-from-4-with-1-spares.json"}
+
+
+def test_a_rival_may_begin_with_fewer_pods_than_ours():
+    settings = settings_for("day", min_replicas=3, rivals_from={CPU_HPA: 2, IN_FLIGHT_HPA: 2})
+    assert settings.least_of(CPU_HPA) == 2
+    assert settings.least_of(OURS) == 3
+    assert settings.name == "day-ours-from-3"
+    # The plain rivals: what was run of them for other settings of ours need not run again.
+    assert settings.of_arm(CPU_HPA) == settings_for("day").of_arm(CPU_HPA)
 
 
 @pytest.mark.parametrize("asked", ["0", "9"])
