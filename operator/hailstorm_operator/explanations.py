@@ -19,6 +19,7 @@ _WHY: Final = {
     api.CLAMP_CONNECTIONS: ", the connection budget of {connections} holds no more pods "
     "of {connections_per_pod} each",
     api.CLAMP_CREATION: ", at most {max_pods_in_creation} pods may be in creation",
+    api.CLAMP_ROOM: ", pods that only bring room are created one by one",
     api.CLAMP_SPARED: ", spares carry the load, and pods are created one by one once it is calm",
     api.CLAMP_STARTING: ", it has just started and cannot tell that from chance",
     api.CLAMP_PANIC: ", nothing shrinks in panic",

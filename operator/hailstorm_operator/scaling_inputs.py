@@ -13,7 +13,7 @@ SignalState = Literal["fresh", "partial", "stale"]
 
 # Written into each kept decision. Raised when the same inputs may give another
 # decision, so that a replay knows which ones are not its own.
-DECIDER_VERSION: Final = 4
+DECIDER_VERSION: Final = 5
 
 
 @dataclass(frozen=True)

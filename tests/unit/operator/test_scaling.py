@@ -85,7 +85,7 @@ def test_growth_follows_the_fast_window_at_once() -> None:
 def test_growth_ignores_a_fast_window_that_the_pods_can_hold() -> None:
     roomy = replace(RULES, knee_per_pod=8.0)
     assert decide(31.0, stable=19.0, rules=roomy).action == "hold"
-    assert decide(33.0, stable=19.0, rules=roomy).desired == 7
+    assert decide(33.0, stable=19.0, rules=roomy).wanted == 7
 
 
 def test_growth_ignores_a_fast_window_that_may_be_chance() -> None:
@@ -160,6 +160,44 @@ def test_wide_connection_budget_leaves_max_replicas_to_win() -> None:
 def test_growth_is_capped_by_pods_in_creation() -> None:
     decision = decide(45.0, replicas=4, ready=3)
     assert (decision.desired, decision.clamp) == (7, api.CLAMP_CREATION)
+
+
+# Planned for are 5 calls in flight a pod, and 8 it can hold.
+ROOMY = replace(RULES, knee_per_pod=8.0)
+
+
+def test_pods_that_only_bring_room_are_created_one_by_one() -> None:
+    # Four pods hold 32; planned for are 30 of them with six.
+    first = decide(30.0, replicas=4, rules=ROOMY)
+    assert (first.desired, first.wanted, first.clamp) == (5, 6, api.CLAMP_ROOM)
+    starting = decide(30.0, replicas=5, ready=4, rules=ROOMY, memory=first.memory)
+    assert (starting.desired, starting.clamp) == (5, api.CLAMP_ROOM)
+    there = decide(30.0, replicas=5, ready=5, rules=ROOMY, memory=first.memory)
+    assert (there.desired, there.clamp) == (6, api.CLAMP_NONE)
+
+
+def test_pods_that_the_load_lacks_to_be_held_start_together() -> None:
+    # 56 are seven pods at the knee, and more than ten as planned.
+    lacking = decide(56.0, replicas=4, rules=ROOMY)
+    assert (lacking.desired, lacking.clamp) == (7, api.CLAMP_CREATION)
+    assert decide(500.0, replicas=4, rules=ROOMY).desired == 8
+
+
+def test_room_for_many_comes_by_the_tenth() -> None:
+    many = replace(ROOMY, max_replicas=200)
+    assert decide(300.0, replicas=40, rules=many).desired == 44
+    few_at_once = replace(many, max_pods_in_creation=2)
+    assert decide(300.0, replicas=40, rules=few_at_once).desired == 42
+
+
+def test_pod_that_never_starts_does_not_keep_others_from_bringing_room() -> None:
+    # Four stable windows after the last change.
+    stuck = replace(CALM, last_change=901.0)
+    held = decide(34.0, replicas=5, ready=4, rules=ROOMY, memory=stuck, now=1020.9)
+    assert (held.desired, held.clamp) == (5, api.CLAMP_ROOM)
+    assert decide(34.0, replicas=5, ready=4, rules=ROOMY, memory=stuck, now=1021.0).desired == 7
+    # A long calm is no stuck pod.
+    assert decide(30.0, replicas=4, rules=ROOMY, memory=stuck, now=9000.0).desired == 5
 
 
 def test_cap_on_creation_never_takes_pods_back() -> None:
@@ -612,7 +650,7 @@ def test_start_grows_by_no_chance_and_shrinks_nothing() -> None:
     roomy = replace(RULES, knee_per_pod=8.0)
     first = decide(14.0, 2, rules=roomy, memory=starting)
     assert (first.desired, first.clamp) == (2, api.CLAMP_STARTING)
-    assert decide(17.0, 2, rules=roomy, memory=starting).desired == 4
+    assert decide(17.0, 2, rules=roomy, memory=starting).action == "up"
     later = decide(14.0, 2, rules=roomy, now=1005.0, memory=first.memory)
     assert later.desired == 3
     assert decide(10.6, 2, now=1005.0, memory=starting).clamp == api.CLAMP_TOLERANCE
