@@ -14,7 +14,7 @@ from typing import Any, Final
 from hailstorm_platform import cluster
 from hailstorm_platform.context import Context
 from hailstorm_platform.errors import CommandError, PlatformError
-from hailstorm_platform.kubectl import kubectl
+from hailstorm_platform.kubectl import get, kubectl
 
 OPERATOR_NAMESPACE: Final = "hailstorm-system"
 NAMESPACE: Final = "hailstorm"
@@ -93,7 +93,30 @@ def install(context: Context, wanted: cluster.Cluster, images: Path, *values: Pa
     """
     # The operator's chart brings the kinds that the other one uses.
     install_operator(context, wanted, images)
+    wake(context, wanted)
     _install(context, wanted, "hailstorm", NAMESPACE, (images, *values))
+
+
+def wake(context: Context, wanted: cluster.Cluster) -> None:
+    """
+    Bring back what was scaled to zero by hand.
+
+    A ServiceScaler leaves zero alone and the chart says nothing of replicas that it owns,
+    so helm would wait for nobody and whoever comes next for an answer.
+    """
+    found = get(context, wanted.name, "servicescalers,deployments", "--namespace", NAMESPACE)
+    asleep = {
+        one["metadata"]["name"]
+        for one in found["items"]
+        if one["kind"] == "Deployment" and one["spec"].get("replicas") == 0
+    }
+    for one in found["items"]:
+        if one["kind"] != "ServiceScaler" or one["spec"]["targetRef"]["name"] not in asleep:
+            continue
+        name, least = one["spec"]["targetRef"]["name"], str(one["spec"]["minReplicas"])
+        context.report.say(f"{name} was at 0 replicas by hand: back to {least}")
+        where = ("--namespace", NAMESPACE, "--replicas", least)
+        kubectl(context, wanted.name, "scale", "deployment", name, *where)
 
 
 def install_operator(context: Context, wanted: cluster.Cluster, images: Path) -> None:

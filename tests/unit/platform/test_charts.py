@@ -95,10 +95,34 @@ def test_cluster_that_does_not_answer_is_an_error(context: Context, runner: Fake
         free(context)
 
 
+def deployment(name: str, replicas: int) -> dict[str, object]:
+    return {"kind": "Deployment", "metadata": {"name": name}, "spec": {"replicas": replicas}}
+
+
+def scaler(target: str) -> dict[str, object]:
+    spec = {"targetRef": {"name": target}, "minReplicas": 3}
+    return {"kind": "ServiceScaler", "metadata": {"name": f"for-{target}"}, "spec": spec}
+
+
+def test_what_is_at_zero_by_hand_is_woken_and_that_is_said(
+    context: Context, runner: FakeRunner, output: io.StringIO
+) -> None:
+    # The pool of spares is a Deployment without a scaler, and may be empty.
+    there = [deployment("dispatch", 0), deployment("trip", 2), deployment("trip-spares", 0)]
+    items = [*there, scaler("dispatch"), scaler("trip"), scaler("gone")]
+    runner.answer("get", with_=json.dumps({"items": items}))
+    charts.wake(context, cluster.DEMO)
+    scaled = [call[call.index("scale") :] for call in runner.calls if "scale" in call]
+    where = ("--namespace", "hailstorm", "--replicas", "3")
+    assert scaled == [("scale", "deployment", "dispatch", *where)]
+    assert "dispatch was at 0 replicas by hand: back to 3" in output.getvalue()
+
+
 def test_both_releases_are_looked_at_before_they_are_upgraded(
     context: Context, runner: FakeRunner
 ) -> None:
     runner.answer("status", with_=told("pending-upgrade"))
+    runner.answer("get", with_='{"items": []}')
     charts.install(context, cluster.DEMO, context.paths.root / "images.yaml")
     verbs = [(call[1], call[-1]) for call in runner.calls if call[0].endswith("helm")]
     assert [verb for verb, _ in verbs] == ["status", "rollback", "upgrade"] * 2
