@@ -2,9 +2,12 @@
 Where goodput stops following what is offered: pure, over the steps that were offered.
 
 Good is who was told of a driver in time; an answer without one is OK on the wire and
-gets nobody anywhere. The knee is the highest rate before the first at which too little
-was good. A step in which the generator itself was late, or in which there were no
-drivers to be had, says nothing about the server, and ends the search without an answer.
+gets nobody anywhere. At the knee that is a wish, from its first tap on. Past it most first
+taps have to be refused whatever a server does, and a phone taps again: what a server gets
+done there is told by the tap (`Step.goodput`). The knee is the highest rate before the first
+at which too little was good. A step in which the generator itself was late, or in which there
+were no drivers to be had, says nothing about the server, and ends the search without an
+answer.
 """
 
 import math
@@ -43,7 +46,9 @@ class Step:
     What became of wishes at one rate. Rates are a second, times in milliseconds.
 
     Attributes:
-        good: wishes a second that had a driver in time.
+        good: wishes a second that had a driver in time, from their first tap on.
+        goodput: taps a second that brought a driver in time, on wishes of which no tap was
+            kept waiting: those before failed at once.
         p99_ms: until a driver was known; of all wishes but those in `unmatched`.
         answered: wishes, of all `wishes`, that were answered with OK.
         unmatched: of these, those that never had a driver, by the state in the answer.
@@ -56,6 +61,7 @@ class Step:
     wishes: int
     answered: int = 0
     unmatched: Mapping[str, int] = field(default_factory=dict)
+    goodput: float = 0.0
 
     @property
     def is_good(self) -> bool:
@@ -92,10 +98,22 @@ def step_of(calls: Sequence[Call], method: str, began: float, seconds: float) ->
     matched: dict[str, float] = {}
     # What the last answer without a driver said.
     state: dict[str, str] = {}
+    kept_waiting: set[str] = set()
+    in_time = 0
     for call in sorted(calls, key=lambda call: call.intended):
         if call.method == method and call.key is not None:
             due.setdefault(call.key, call.intended)
-            if call.outcome == "ok" and call.state in MATCHED:
+            is_match = call.outcome == "ok" and call.state in MATCHED
+            if call.key not in matched:
+                # A slow tap that was given up may have made the trip that the next one is told of.
+                if call.latency_seconds > GOOD_SECONDS:
+                    kept_waiting.add(call.key)
+                is_due = 0 <= call.intended - began < seconds
+                in_time += is_match and is_due and call.key not in kept_waiting
+                if call.outcome == "ok" and not is_match:
+                    # The request is there, and waits for a driver from now on.
+                    kept_waiting.add(call.key)
+            if is_match:
                 matched[call.key] = min(call.ended, matched.get(call.key, call.ended))
             elif call.outcome == "ok":
                 state[call.key] = call.state or "without a state"
@@ -118,6 +136,7 @@ def step_of(calls: Sequence[Call], method: str, began: float, seconds: float) ->
         wishes=len(mine),
         answered=sum(key in matched or key in state for key in mine),
         unmatched=unmatched,
+        goodput=in_time / seconds,
     )
 
 

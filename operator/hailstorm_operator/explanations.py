@@ -19,7 +19,7 @@ _WHY: Final = {
     api.CLAMP_CONNECTIONS: ", the connection budget of {connections} holds no more pods "
     "of {connections_per_pod} each",
     api.CLAMP_CREATION: ", at most {max_pods_in_creation} pods may be in creation",
-    api.CLAMP_ROOM: ", pods that only bring room are created one by one",
+    api.CLAMP_ROOM: ", no more start at once than the load lacks, and the rest one by one",
     api.CLAMP_SPARED: ", spares carry the load, and pods are created one by one once it is calm",
     api.CLAMP_STARTING: ", it has just started and cannot tell that from chance",
     api.CLAMP_PANIC: ", nothing shrinks in panic",
@@ -49,7 +49,12 @@ def explain(decision: Decision) -> str:
     change = (
         f"{replicas} → {decision.desired}" if decision.action != "hold" else f"{replicas} stays"
     )
-    return f"{change}: {asked}{_WHY[decision.clamp].format(**vars(rules), step=rules.step)}"
+    return f"{change}: {asked}{_why(decision)}"
+
+
+def _why(decision: Decision) -> str:
+    rules = decision.inputs.rules
+    return _WHY[decision.clamp].format(**vars(rules), step=rules.step)
 
 
 def contested_message(decision: Decision) -> str:
@@ -157,12 +162,11 @@ def _planned(decision: Decision) -> list[str]:
 
 
 def _held(decision: Decision) -> str:
-    why = _WHY[decision.clamp].format(**vars(decision.inputs.rules))
     if decision.clamp == api.CLAMP_STEADY:
         return "Fewer could not hold it, and more are not needed."
     if decision.clamp == api.CLAMP_NONE:
         return "Nothing held the decision back."
-    return f"What decided is {decision.clamp}: {why.removeprefix(', ')}."
+    return f"What decided is {decision.clamp}: {_why(decision).removeprefix(', ')}."
 
 
 def _changes(decision: Decision) -> list[str]:

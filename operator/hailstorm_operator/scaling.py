@@ -57,6 +57,9 @@ SPARE_PATIENCE_SECONDS: Final = 5.0
 # A queue that still rises after so long is more than they carry: they are in the Service
 # within 0.9 s (docs/evidence/scaling.json), and it turns when they are enough.
 RISING_PATIENCE_SECONDS: Final = 1.0
+# A pod that takes so many times what its kind takes to start may never serve; while the load
+# is more than the others hold, it is waited for so long, a stable window at least. A guess.
+STARTS_PATIENCE: Final = 2.0
 # Once is somebody's wish, twice a correction, three times another controller.
 CONTEST_WRITES: Final = 3
 
@@ -138,11 +141,6 @@ def pods_for(load: float, rules: Rules) -> int:
     return math.ceil(load / rules.in_flight_per_pod - ROUNDING)
 
 
-def pods_for_knee(load: float, rules: Rules) -> int:
-    """Pods that hold so many calls in flight with nothing to spare."""
-    return math.ceil(load / rules.knee - ROUNDING)
-
-
 def ceiling(rules: Rules, capacity: Capacity) -> tuple[int, str]:
     """The most replicas there may be, and what says so. Never below minReplicas."""
     if rules.connections_per_pod:
@@ -185,6 +183,9 @@ def _remember(inputs: Inputs, by_other: bool) -> Memory:
         over = calm >= rules.stable_window_seconds and (served or calm >= patience)
         memory = replace(memory, panicking=not over, is_starting=memory.is_starting and not over)
     memory = _lean(memory, inputs)
+    is_missing = capacity.ready < capacity.replicas
+    missing_since = (memory.missing_since or inputs.now) if is_missing else 0.0
+    memory = replace(memory, missing_since=missing_since)
     if inputs.demand.state == "stale":
         # What came while nothing was seen is not known, and might come again.
         memory = replace(memory, seen_since=inputs.now)
@@ -294,7 +295,7 @@ def _grow(
     if desired > most:
         desired, clamp = most, most_says
     # Pods that start together on few cores hold each other up.
-    at_once, at_once_says = _startable_at_once(inputs, memory)
+    at_once, at_once_says = _startable_at_once(inputs, memory, planned)
     startable = max(replicas, capacity.ready + at_once)
     if desired > startable:
         desired, clamp = startable, at_once_says
@@ -314,7 +315,7 @@ def _sees_too_little(inputs: Inputs, memory: Memory) -> bool:
     return memory.is_starting and is_held and not has_seen
 
 
-def _startable_at_once(inputs: Inputs, memory: Memory) -> tuple[int, str]:
+def _startable_at_once(inputs: Inputs, memory: Memory, planned: float) -> tuple[int, str]:
     """
     How many pods may be starting at a time, and what says so.
 
@@ -324,9 +325,10 @@ def _startable_at_once(inputs: Inputs, memory: Memory) -> tuple[int, str]:
     """
     most = inputs.rules.max_pods_in_creation
     if not memory.leaning_since:
-        return _startable_without_spares(inputs, memory)
+        return _startable_without_spares(inputs, memory, planned)
     if memory.carried_since:
-        if _is_stuck_since(max(memory.carried_since, memory.last_change), inputs):
+        since = max(memory.carried_since, memory.last_change)
+        if inputs.now - since >= _stuck_after(inputs.rules):
             return most, api.CLAMP_CREATION
         is_calm = inputs.now - memory.carried_since >= SPARE_PATIENCE_SECONDS
         return _few_of(inputs) if is_calm else 0, api.CLAMP_SPARED
@@ -336,28 +338,39 @@ def _startable_at_once(inputs: Inputs, memory: Memory) -> tuple[int, str]:
     return most, api.CLAMP_CREATION
 
 
-def _startable_without_spares(inputs: Inputs, memory: Memory) -> tuple[int, str]:
+def _startable_without_spares(inputs: Inputs, memory: Memory, planned: float) -> tuple[int, str]:
     """
     As many at once as the load lacks to be held at all; those that bring room, one by one.
 
-    Four that started amid a spike which five pods held made 2.7 % of its calls late, and an
+    Three that started amid a spike which five pods held made 2.7 % of its calls late, and an
     HPA that slept through it none (docs/decisions/room-comes-one-by-one.md).
     """
-    rules, capacity = inputs.rules, inputs.capacity
-    lacking = pods_for_knee(inputs.demand.fast or 0.0, rules) - capacity.ready
-    are_missing = capacity.ready < capacity.replicas
-    if are_missing and _is_stuck_since(memory.last_change, inputs):
-        return rules.max_pods_in_creation, api.CLAMP_CREATION
-    few = _few_of(inputs)
-    if lacking <= few:
-        return few, api.CLAMP_ROOM
-    return min(lacking, rules.max_pods_in_creation), api.CLAMP_CREATION
+    rules, demand, ready = inputs.rules, inputs.demand, inputs.capacity.ready
+    most = rules.max_pods_in_creation
+    fast = demand.fast or 0.0
+    # Of what is refused it is not known how much there would be in flight.
+    is_refused = demand.shed > rules.tolerance * fast
+    # The plan looks ahead along a slope, and the last seconds see what it averages away.
+    load = planned if _is_chance(demand) else max(planned, fast)
+    patience = _stuck_after(rules)
+    if load > rules.knee * ready:
+        soon = max(rules.stable_window_seconds, STARTS_PATIENCE * rules.startup_seconds)
+        patience = min(patience, soon)
+    is_stuck = memory.missing_since > 0 and inputs.now - memory.missing_since >= patience
+    at_once = max(_pods_for_knee(load, rules) - ready, _few_of(inputs))
+    if is_refused or is_stuck or at_once >= most:
+        return most, api.CLAMP_CREATION
+    return at_once, api.CLAMP_ROOM
 
 
-def _is_stuck_since(since: float, inputs: Inputs) -> bool:
-    """Whether a pod can never start, it seems: it must not keep all others from it."""
-    patience = PANIC_PATIENCE_WINDOWS * inputs.rules.stable_window_seconds
-    return inputs.now - since >= patience
+def _pods_for_knee(load: float, rules: Rules) -> int:
+    """Pods that hold so many calls in flight with nothing to spare."""
+    return math.ceil(load / rules.knee - ROUNDING)
+
+
+def _stuck_after(rules: Rules) -> float:
+    """Seconds after which a pod can never start, it seems: it must not keep all others from it."""
+    return PANIC_PATIENCE_WINDOWS * rules.stable_window_seconds
 
 
 def _few_of(inputs: Inputs) -> int:

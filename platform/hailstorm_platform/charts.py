@@ -93,6 +93,8 @@ def install(context: Context, wanted: cluster.Cluster, images: Path, *values: Pa
     """
     # The operator's chart brings the kinds that the other one uses.
     install_operator(context, wanted, images)
+    # Before anything of it is touched: another helm may be at work on it.
+    free_release(context, wanted, "hailstorm", NAMESPACE)
     wake(context, wanted)
     _install(context, wanted, "hailstorm", NAMESPACE, (images, *values))
 

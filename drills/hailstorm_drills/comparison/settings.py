@@ -177,9 +177,9 @@ class Settings:
         return words[self.shape]
 
     def pods_needed(self, rate: float) -> int:
-        """Serving pods that hold the SLO at `rate` calls a second, within the bounds."""
+        """Serving pods that hold the SLO at `rate` calls a second, `max_replicas` at most."""
         needed = -(-rate // self.carried_rate)
-        return int(min(max(needed, self.min_replicas), self.max_replicas))
+        return int(min(max(needed, 1), self.max_replicas))
 
     def least_of(self, arm: str) -> int:
         """`minReplicas` of an arm, and with how many pods it begins."""

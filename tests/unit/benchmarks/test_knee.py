@@ -16,7 +16,8 @@ from request_trip import judge
 
 
 def step(rate: float, capacity: float, lag_ms: float = 1.0) -> Step:
-    return Step(rate, min(rate, capacity), 10.0, lag_ms, round(rate))
+    served = min(rate, capacity)
+    return Step(rate, served, 10.0, lag_ms, round(rate), goodput=served)
 
 
 def test_knee_lies_below_the_capacity_and_near_it() -> None:
@@ -85,6 +86,46 @@ def test_only_answers_in_time_are_good() -> None:
     assert found.p99_ms == 5_000
     assert found.lag_p99_ms == pytest.approx(10)
     assert (found.answered, found.unmatched, found.doubt) == (3, {}, "")
+
+
+def test_past_the_knee_the_tap_counts_that_brought_a_driver() -> None:
+    refused = "RESOURCE_EXHAUSTED"
+    calls = [
+        call("at once", 10.0, 0.1),
+        # Refused twice at once, then served.
+        *(call("again", 10.0 + number, 0.001, refused) for number in range(2)),
+        call("again", 12.0, 0.1),
+        # What is told of a trip that has one is no second one.
+        call("again", 12.5, 0.1),
+        # Kept waiting for a refusal, or for an answer that never came: both are late,
+        # however soon the next tap is told of the trip that the first one made.
+        call("slow", 10.0, 0.3, refused),
+        call("slow", 11.3, 0.01),
+        call("lost", 10.0, 5.0, "DEADLINE_EXCEEDED"),
+        call("lost", 12.9, 0.01),
+        call("late", 10.0, 0.3),
+        # It was there already, waiting, when a doubled tap was told of its driver.
+        call("waits", 10.0, 0.1, state="REQUESTED"),
+        call("waits", 10.2, 0.1),
+        # The wish is of before, its tap of now; and one whose tap is of afterwards.
+        call("before", 9.5, 0.001, refused),
+        call("before", 10.5, 0.1),
+        call("after", 12.9, 0.001, refused),
+        call("after", 13.9, 0.1),
+        call("alone", 11.0, 0.1, state="UNFULFILLED"),
+    ]
+    found = step_of(calls, "RequestTrip", 10.0, 3.0)
+    assert found.goodput == pytest.approx(3 / 3.0)
+    assert found.good == pytest.approx(1 / 3.0)
+
+
+def test_past_the_knee_is_judged_by_the_tap_and_the_wish_stands_beside_it() -> None:
+    at = replace(step(100.0, 90.0), goodput=100.0)
+    beyond = replace(step(300.0, 30.0), goodput=95.0)
+    _, goodput = judge(100.0, [at], 100.0, [at], [beyond], "apart")
+    assert goodput.verdict is Verdict.PASS
+    assert (goodput.measured.median, goodput.rival.median) == (95.0, 100.0)
+    assert "from the first tap on 30.0 trips/s beyond and 90.0 at it" in goodput.why
 
 
 def test_answer_without_a_driver_is_no_match() -> None:

@@ -37,6 +37,8 @@ def test_measure_counts_seconds_with_too_few_pods():
     settings = dataclasses.replace(SETTINGS, cpu_ms_per_call=13.0)
     # 200m / 13 ms * 0.8 = 12.3 calls/s a pod: 50/s need five pods.
     assert settings.pods_needed(50) == 5
+    # By the rate alone: with one pod less than ours begin with, a rival may have enough.
+    assert settings.pods_needed(1) == 1
     figures = measure(make_recording(serve_after=4.0, settings=settings), settings)
     assert figures.under_provisioned_seconds == pytest.approx(4.0, abs=0.11)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from hailstorm_operator import console, scaler_console
+from hailstorm_operator import api, console, scaler_console
+from hailstorm_operator.explanations import explain, tell
 from hailstorm_operator.scaler_status import describe, history_entry
 from hailstorm_operator.scaling import decide_scale
 from hailstorm_operator.scaling_inputs import Capacity, Demand, Inputs, Memory, Rules
@@ -99,6 +100,22 @@ def test_explanation_names_the_bounds() -> None:
 def test_explanation_says_when_a_step_down_is_due() -> None:
     text = said(fast=1.0, memory=replace(CALM, seen_since=800.0, last_change=990.0))
     assert "in 100 s at the earliest" in text
+
+
+def test_explanation_of_a_step_down_says_how_often_there_is_one() -> None:
+    seen = replace(CALM, seen_since=100.0, last_change=100.0)
+    assert "What decided is stepDown: one step down each 30 s." in said(fast=1.0, memory=seen)
+    soon = replace(seen, last_change=990.0)
+    assert "What decided is stableWindow: one step down each 30 s." in said(fast=1.0, memory=soon)
+
+
+@pytest.mark.parametrize("clamp", [name for name in vars(api) if name.startswith("CLAMP_")])
+def test_every_clamp_can_be_explained(clamp: str) -> None:
+    demand = Demand(16.0, 16.0, 16.0, "fresh")
+    decision = decide_scale(Inputs(1000.0, RULES, demand, Capacity(4, 4, False), CALM))
+    decision = replace(decision, clamp=getattr(api, clamp))
+    told = [*tell("dispatch", decision, "edge", []), explain(decision)]
+    assert "{" not in " ".join(told)
 
 
 def test_explanation_of_a_target_at_zero_says_how_to_hand_it_back() -> None:

@@ -55,6 +55,7 @@ def decide(
         state,
         scatter=capacity.pop("scatter", 0.0),
         slope=capacity.pop("slope", 0.0),
+        shed=capacity.pop("shed", 0.0),
         is_rising=capacity.pop("is_rising", False),
     )
     seen = Capacity(
@@ -179,25 +180,69 @@ def test_pods_that_only_bring_room_are_created_one_by_one() -> None:
 def test_pods_that_the_load_lacks_to_be_held_start_together() -> None:
     # 56 are seven pods at the knee, and more than ten as planned.
     lacking = decide(56.0, replicas=4, rules=ROOMY)
-    assert (lacking.desired, lacking.clamp) == (7, api.CLAMP_CREATION)
-    assert decide(500.0, replicas=4, rules=ROOMY).desired == 8
+    assert (lacking.desired, lacking.clamp) == (7, api.CLAMP_ROOM)
+    most = decide(500.0, replicas=4, rules=ROOMY)
+    assert (most.desired, most.clamp) == (8, api.CLAMP_CREATION)
+
+
+def test_lacking_is_what_a_slope_adds_until_a_pod_serves_too() -> None:
+    slow = replace(ROOMY, startup_seconds=60.0)
+    # 20 and another 10 until then: four at the knee, six as planned.
+    ahead = decide(20.0, replicas=2, rules=slow, slope=1.0)
+    assert (ahead.desired, ahead.planned) == (4, 30.0)
+    assert decide(15.0, replicas=2, rules=slow).desired == 3
+
+
+def test_lacking_is_not_what_the_last_seconds_saw_by_chance() -> None:
+    # Wanted are 12; within chance more were seen than the nine pods can hold.
+    chance = decide(80.0, replicas=9, stable=58.0, scatter=8.0, rules=ROOMY)
+    assert (chance.desired, chance.wanted) == (10, 12)
+    assert decide(80.0, replicas=8, stable=58.0, rules=ROOMY).desired == 10
 
 
 def test_room_for_many_comes_by_the_tenth() -> None:
-    many = replace(ROOMY, max_replicas=200)
-    assert decide(300.0, replicas=40, rules=many).desired == 44
+    many = replace(ROOMY, max_replicas=200, max_pods_in_creation=8)
+    share = decide(300.0, replicas=40, rules=many)
+    assert (share.desired, share.clamp) == (44, api.CLAMP_ROOM)
     few_at_once = replace(many, max_pods_in_creation=2)
-    assert decide(300.0, replicas=40, rules=few_at_once).desired == 42
+    capped = decide(300.0, replicas=40, rules=few_at_once)
+    assert (capped.desired, capped.clamp) == (42, api.CLAMP_CREATION)
+
+
+def test_of_a_load_that_is_refused_nobody_knows_what_holds_it() -> None:
+    # A door that lets in no more than the pods hold hides how many pods there should be.
+    assert decide(30.0, replicas=2, rules=ROOMY, shed=2.0).desired == 4
+    refused = decide(30.0, replicas=2, rules=ROOMY, shed=20.0)
+    assert (refused.desired, refused.clamp) == (6, api.CLAMP_NONE)
 
 
 def test_pod_that_never_starts_does_not_keep_others_from_bringing_room() -> None:
-    # Four stable windows after the last change.
-    stuck = replace(CALM, last_change=901.0)
-    held = decide(34.0, replicas=5, ready=4, rules=ROOMY, memory=stuck, now=1020.9)
+    # Four stable windows since the first that missed it.
+    stuck = replace(CALM, missing_since=901.0)
+    held = decide(30.0, replicas=5, ready=4, rules=ROOMY, memory=stuck, now=1020.9)
     assert (held.desired, held.clamp) == (5, api.CLAMP_ROOM)
-    assert decide(34.0, replicas=5, ready=4, rules=ROOMY, memory=stuck, now=1021.0).desired == 7
-    # A long calm is no stuck pod.
-    assert decide(30.0, replicas=4, rules=ROOMY, memory=stuck, now=9000.0).desired == 5
+    assert decide(30.0, replicas=5, ready=4, rules=ROOMY, memory=stuck, now=1021.0).desired == 6
+    # One that the others cannot do without: a single one.
+    assert decide(34.0, replicas=5, ready=4, rules=ROOMY, memory=stuck, now=930.9).desired == 5
+    assert decide(34.0, replicas=5, ready=4, rules=ROOMY, memory=stuck, now=931.0).desired == 7
+    slow = replace(ROOMY, startup_seconds=40.0)
+    assert decide(34.0, replicas=5, ready=4, rules=slow, memory=stuck, now=980.9).desired == 5
+    assert decide(34.0, replicas=5, ready=4, rules=slow, memory=stuck, now=981.0).desired == 7
+
+
+def test_pod_that_has_just_left_is_not_stuck() -> None:
+    # After a long calm; a spike may take a pod's readiness, and its start all the others'.
+    left = decide(24.0, replicas=4, ready=3, rules=ROOMY)
+    assert (left.desired, left.wanted, left.memory.missing_since) == (4, 5, 1000.0)
+    later = decide(24.0, replicas=4, ready=3, rules=ROOMY, memory=left.memory, now=1001.0)
+    assert later.memory.missing_since == 1000.0
+    back = decide(24.0, replicas=4, rules=ROOMY, memory=later.memory, now=1002.0)
+    assert (back.desired, back.memory.missing_since) == (5, 0.0)
+
+
+def test_spares_are_no_reason_to_start_what_only_brings_room_at_once() -> None:
+    held = decide(30.0, 4, rules=ROOMY, **SPARED)
+    assert (held.desired, held.wanted, held.clamp) == (5, 6, api.CLAMP_ROOM)
 
 
 def test_cap_on_creation_never_takes_pods_back() -> None:

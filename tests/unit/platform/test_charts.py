@@ -108,7 +108,7 @@ def test_what_is_at_zero_by_hand_is_woken_and_that_is_said(
     context: Context, runner: FakeRunner, output: io.StringIO
 ) -> None:
     # The pool of spares is a Deployment without a scaler, and may be empty.
-    there = [deployment("dispatch", 0), deployment("trip", 2), deployment("trip-spares", 0)]
+    there = [deployment("dispatch", 0), deployment("trip", 2), deployment("trip-spare", 0)]
     items = [*there, scaler("dispatch"), scaler("trip"), scaler("gone")]
     runner.answer("get", with_=json.dumps({"items": items}))
     charts.wake(context, cluster.DEMO)
@@ -122,7 +122,15 @@ def test_both_releases_are_looked_at_before_they_are_upgraded(
     context: Context, runner: FakeRunner
 ) -> None:
     runner.answer("status", with_=told("pending-upgrade"))
-    runner.answer("get", with_='{"items": []}')
+    asleep = json.dumps({"items": [deployment("dispatch", 0), scaler("dispatch")]})
+    runner.answer("get", with_=asleep)
     charts.install(context, cluster.DEMO, context.paths.root / "images.yaml")
-    verbs = [(call[1], call[-1]) for call in runner.calls if call[0].endswith("helm")]
-    assert [verb for verb, _ in verbs] == ["status", "rollback", "upgrade"] * 2
+    verbs = [
+        call[1] if call[0].endswith("helm") else "scale"
+        for call in runner.calls
+        if call[0].endswith("helm") or "scale" in call
+    ]
+    operator = ["status", "rollback", "upgrade"]
+    # What sleeps is woken when nobody else is at work on it, and before helm waits for it.
+    services = ["status", "rollback", "scale", "status", "rollback", "upgrade"]
+    assert verbs == operator + services
