@@ -25,6 +25,7 @@ _WHY: Final = {
     api.CLAMP_PANIC: ", nothing shrinks in panic",
     api.CLAMP_ROLLOUT: ", nothing shrinks while a rollout is in progress",
     api.CLAMP_PARTIAL: ", nothing shrinks while a source of the signal does not answer",
+    api.CLAMP_CLIMB: ", nothing shrinks while the demand climbs",
     api.CLAMP_STALE: ", a missing signal is not zero",
     api.CLAMP_UNSEEN: ", the last {scale_down_window_seconds:g} s have not been seen in full",
     api.CLAMP_WINDOW: ", one step down each {step:g} s",

@@ -70,6 +70,7 @@ class Demand:
         slope: steady growth, in calls in flight a second; 0 when it falls or is not steady.
         shed: how much of `fast` are refused calls: shed/s times service time.
         is_rising: whether the newest sample says that there will be more.
+        trough: the lowest `stable` of the scale-down window, None without one.
     """
 
     fast: float | None
@@ -80,6 +81,7 @@ class Demand:
     slope: float = 0.0
     shed: float = 0.0
     is_rising: bool = False
+    trough: float | None = None
 
 
 @dataclass(frozen=True)

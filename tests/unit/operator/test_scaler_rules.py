@@ -1,5 +1,6 @@
 """What a decision about the target means for its spares."""
 
+from dataclasses import replace
 from typing import Any
 
 from hailstorm_operator import api
@@ -34,6 +35,20 @@ def test_what_a_slope_will_bring_is_not_for_spares() -> None:
     assert decision.wanted is not None
     assert decision.wanted > 4
     assert round_of(decision, view_deployment(deployment()), is_judged=False).wanted == 4
+
+
+def test_all_spares_go_to_a_queue_that_rises_beyond_what_the_replicas_hold() -> None:
+    def wanted(fast: float, *, is_rising: bool) -> int | None:
+        demand = Demand(fast, 18.0, 18.0, "fresh", is_rising=is_rising)
+        capacity = Capacity(4, 4, rollout_in_progress=False, spares=6, spares_ready=6)
+        decision = decide_scale(Inputs(1000.0, RULES, demand, capacity, Memory(False, 0, 0)))
+        view = replace(view_deployment(deployment()), replicas=4, ready=4)
+        return round_of(decision, view, is_judged=False).wanted
+
+    assert wanted(26.0, is_rising=True) == 10
+    assert wanted(26.0, is_rising=False) == 6
+    # What the replicas hold needs no spare, however it rises.
+    assert wanted(19.0, is_rising=True) == 4
 
 
 def test_what_is_put_up_with_is_no_demand() -> None:

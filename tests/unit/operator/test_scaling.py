@@ -57,6 +57,7 @@ def decide(
         slope=capacity.pop("slope", 0.0),
         shed=capacity.pop("shed", 0.0),
         is_rising=capacity.pop("is_rising", False),
+        trough=capacity.pop("trough", None),
     )
     seen = Capacity(
         replicas=replicas,
@@ -290,6 +291,29 @@ def test_shrinking_expects_the_others_to_wait_longer() -> None:
     # 11.2 on four become 15 on three.
     assert decide(11.2, replicas=4, rules=calm).desired == 3
     assert decide(11.4, replicas=4, rules=calm).action == "hold"
+
+
+def test_the_further_from_the_knee_the_less_longer_the_others_wait() -> None:
+    calm = replace(RULES, tolerance=0.0)
+    # At half the knee seven pods' calls grow on six by 2 % ((7 / 6) ** 0.125), at it by 17 %.
+    half = replace(calm, knee_per_pod=10.0)
+    assert decide(29.4, replicas=7, rules=half).desired == 6
+    assert decide(29.5, replicas=7, rules=half).action == "hold"
+    assert decide(25.7, replicas=7, rules=calm).desired == 6
+    assert decide(25.8, replicas=7, rules=calm).action == "hold"
+
+
+@pytest.mark.parametrize(
+    ("stable", "trough", "shrinks"),
+    # A fifth is twice the tolerance; of few calls, one.
+    [(12.0, 10.0, True), (12.1, 10.0, False), (2.0, 1.0, True), (2.1, 1.0, False)],
+)
+def test_nothing_shrinks_while_the_demand_climbs(
+    stable: float, trough: float, shrinks: bool
+) -> None:
+    decision = decide(stable, replicas=8, trough=trough)
+    assert (decision.action == "down") is shrinks
+    assert shrinks or decision.clamp == api.CLAMP_CLIMB
 
 
 def test_shrinking_stops_at_min_replicas() -> None:
