@@ -14,8 +14,9 @@ How late the generator was stands beside every step.
 
 p99 is of the machine as it is. Past the knee a generator that shares its cores is late
 before the system refuses anything, so there the cluster's workers keep to one core and
-the generator to the others; the knee is then found again. Where that cannot be (one core,
-another user's processes) they share on, and the figures say so.
+the generator to the others, and the ServiceScalers hold the pods there are; the knee is then
+found again. Where that cannot be (one core, another user's processes) they share on, and the
+figures say so.
 """
 
 import contextlib
@@ -32,7 +33,8 @@ from hailstorm_benchmarks.docker import WORKER, DockerError, kind_nodes
 from hailstorm_benchmarks.documents import unknown
 from hailstorm_benchmarks.figures import Asked, Figure, Spread
 from hailstorm_benchmarks.knee import NoKneeError, Step, find_knee, step_of
-from hailstorm_benchmarks.report import arguments, finish, say
+from hailstorm_benchmarks.report import ROOT, arguments, finish, say
+from hailstorm_benchmarks.scalers import Kubectl, ScalersError, held, kubectl_of
 from hailstorm_loadtests.history import HistoryError, read_history
 
 # Issue 4, "Figures to reach".
@@ -110,6 +112,18 @@ def apart(cluster: str) -> Iterator[tuple[bool, str]]:
         yield found
 
 
+@contextlib.contextmanager
+def as_many_pods(kubectl: Kubectl) -> Iterator[str]:
+    """No more pods past the knee than at it, where that can be; in words whether."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(held(kubectl))
+            told = "as many pods as at it"
+        except ScalersError as error:
+            told = f"the ServiceScalers at work ({error})"
+        yield told
+
+
 def measure(
     target: str, cluster: str, runs: int, seconds: float, knee: float | None
 ) -> list[Figure]:
@@ -126,7 +140,10 @@ def measure(
     say(f"knee: {shared:.1f} riders/s")
     below = [offer(target, shared / 2, seconds, seed=turn + 2) for turn in range(runs)]
     at, beyond = [], []
-    with apart(cluster) as (is_apart, told):
+    home = ROOT / ".hailstorm"
+    kubectl = kubectl_of(home / "bin" / "kubectl", home / "run" / f"{cluster}.kubeconfig")
+    with apart(cluster) as (is_apart, placed), as_many_pods(kubectl) as pods:
+        told = f"{placed}, {pods}"
         try:
             own = search(shared * LEAST_SHARE) if is_apart else shared
         except NoKneeError as error:

@@ -221,17 +221,22 @@ def _lean(memory: Memory, inputs: Inputs) -> Memory:
     if fast is None:
         return memory
     if not capacity.spares_ready or pods_for(fast, rules) <= capacity.ready:
-        return replace(memory, leaning_since=0.0, carried_since=0.0)
+        return replace(memory, leaning_since=0.0, carried_since=0.0, lacking_since=0.0)
     begins = fast > rules.knee * capacity.ready and not _is_chance(inputs.demand)
     leaning_since = memory.leaning_since or (inputs.now if begins else 0.0)
     if leaning_since > 0 and fast <= rules.knee * (capacity.ready + capacity.spares_serving):
         carried_since = memory.carried_since or inputs.now
-        return replace(memory, leaning_since=leaning_since, carried_since=carried_since)
+        return replace(
+            memory, leaning_since=leaning_since, carried_since=carried_since, lacking_since=0.0
+        )
     if memory.carried_since and inputs.now - memory.carried_since >= SPARE_PATIENCE_SECONDS:
         # The first start takes what the spares had left; taken for want of pods, four more
         # were started at once, and five seconds of calls were over their SLO (seen).
         leaning_since = inputs.now
-    return replace(memory, leaning_since=leaning_since, carried_since=0.0)
+    lacking_since = (memory.lacking_since or inputs.now) if leaning_since else 0.0
+    return replace(
+        memory, leaning_since=leaning_since, carried_since=0.0, lacking_since=lacking_since
+    )
 
 
 def _follows_last_seconds(memory: Memory) -> bool:
@@ -340,10 +345,17 @@ def _startable_at_once(inputs: Inputs, memory: Memory, planned: float) -> tuple[
             return most, api.CLAMP_CREATION
         is_calm = inputs.now - memory.carried_since >= SPARE_PATIENCE_SECONDS
         return _few_of(inputs) if is_calm else 0, api.CLAMP_SPARED
-    patience = RISING_PATIENCE_SECONDS if inputs.demand.is_rising else SPARE_PATIENCE_SECONDS
-    if inputs.now - memory.leaning_since < patience:
+    is_too_much = (
+        inputs.demand.is_rising and inputs.now - memory.lacking_since >= RISING_PATIENCE_SECONDS
+    )
+    if not is_too_much and inputs.now - memory.leaning_since < SPARE_PATIENCE_SECONDS:
         return 0, api.CLAMP_SPARED
-    return most, api.CLAMP_CREATION
+    # What the spares have is not lacking: a hiccup of a third of a second, three seconds after
+    # they had it all, was answered with four pods, and cost six seconds of calls (seen).
+    serving = inputs.capacity.ready + inputs.capacity.spares_serving
+    lacking = _pods_for_knee(inputs.demand.fast or 0.0, inputs.rules) - serving
+    at_once = min(most, max(lacking, _few_of(inputs)))
+    return at_once, api.CLAMP_CREATION if at_once == most else api.CLAMP_SPARED
 
 
 def _startable_without_spares(inputs: Inputs, memory: Memory, planned: float) -> tuple[int, str]:

@@ -124,6 +124,7 @@ class Memory:
         leaning_since: since when spares have to carry what the replicas cannot, or when
             they last ceased to; 0 when they have not to.
         carried_since: since when they do; 0 while they do not.
+        lacking_since: since when they have to and do not; 0 otherwise.
         missing_since: since when a replica is not ready, be it one or another; 0 while none is.
         is_starting: whether the panic is that of a start, and not of a demand.
     """
@@ -139,6 +140,7 @@ class Memory:
     carried_since: float = 0.0
     is_starting: bool = False
     missing_since: float = 0.0
+    lacking_since: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -218,7 +218,8 @@ def test_no_knee_with_cores_apart_leaves_what_was_measured_before(
     monkeypatch.setattr(request_trip, "offer", lambda *_, **__: good)
     monkeypatch.setattr(request_trip, "find_knee", none)
     monkeypatch.setattr(request_trip, "apart", lambda _: contextlib.nullcontext((True, "apart")))
+    monkeypatch.setattr(request_trip, "as_many_pods", lambda _: contextlib.nullcontext("held"))
     p99, goodput = request_trip.measure("here", "hailstorm", 1, 1.0, knee=100.0)
     assert p99.verdict is Verdict.PASS
     assert goodput.verdict is Verdict.UNKNOWN
-    assert goodput.why == "apart: 12 calls a second are too many already"
+    assert goodput.why == "apart, held: 12 calls a second are too many already"

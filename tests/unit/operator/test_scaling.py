@@ -651,8 +651,9 @@ def test_queue_of_a_start_is_no_want_of_pods() -> None:
     assert (queue.desired, queue.clamp) == (3, api.CLAMP_SPARED)
     still = decide(40.0, 3, ready=3, now=1004.9, memory=queue.memory, **SPARED)
     assert (still.desired, still.clamp) == (3, api.CLAMP_SPARED)
+    # 40 are eight pods' worth, of which seven serve.
     lasting = decide(40.0, 3, ready=3, now=1005.0, memory=still.memory, **SPARED)
-    assert (lasting.desired, lasting.clamp) == (7, api.CLAMP_CREATION)
+    assert (lasting.desired, lasting.clamp) == (4, api.CLAMP_SPARED)
     gone = decide(25.0, 3, ready=3, now=1003.0, memory=still.memory, **SPARED)
     assert (gone.desired, gone.memory.carried_since) == (3, 1003.0)
 
@@ -688,7 +689,21 @@ def test_load_about_the_limit_of_the_spares_does_not_begin_the_wait_anew() -> No
     for at, fast in ((1000.0, 31.0), (1002.0, 29.0), (1004.0, 31.0), (1005.0, 31.0)):
         decision = decide(fast, 2, now=at, stable=25.0, memory=memory, **SPARED)
         memory = decision.memory
-    assert (decision.desired, decision.clamp) == (6, api.CLAMP_CREATION)
+    assert (decision.desired, decision.clamp) == (3, api.CLAMP_SPARED)
+
+
+def test_hiccup_that_rises_after_the_spares_had_it_all_starts_nothing_for_a_second() -> None:
+    step = decide(90.0, 2, stable=5.0, **SPARED)
+    carried = decide(25.0, 2, now=1002.0, memory=step.memory, **SPARED)
+    hiccup = decide(50.0, 2, now=1003.5, memory=carried.memory, is_rising=True, **SPARED)
+    assert (hiccup.desired, hiccup.memory.lacking_since) == (2, 1003.5)
+    still = decide(50.0, 2, now=1004.4, memory=hiccup.memory, is_rising=True, **SPARED)
+    assert still.desired == 2
+    # Ten pods' worth, of which six serve.
+    more = decide(50.0, 2, now=1004.5, memory=still.memory, is_rising=True, **SPARED)
+    assert (more.desired, more.clamp) == (6, api.CLAMP_CREATION)
+    over = decide(25.0, 2, now=1004.5, memory=still.memory, **SPARED)
+    assert (over.desired, over.memory.lacking_since) == (2, 0.0)
 
 
 def test_successor_that_never_starts_does_not_keep_the_others() -> None:
