@@ -34,7 +34,7 @@ from hailstorm_benchmarks.documents import unknown
 from hailstorm_benchmarks.figures import Asked, Figure, Spread
 from hailstorm_benchmarks.knee import NoKneeError, Step, find_knee, step_of
 from hailstorm_benchmarks.report import ROOT, arguments, finish, say
-from hailstorm_benchmarks.scalers import Kubectl, ScalersError, held, kubectl_of
+from hailstorm_benchmarks.scalers import ScalersError, held, kubectl_of
 from hailstorm_loadtests.history import HistoryError, read_history
 
 # Issue 4, "Figures to reach".
@@ -113,14 +113,14 @@ def apart(cluster: str) -> Iterator[tuple[bool, str]]:
 
 
 @contextlib.contextmanager
-def as_many_pods(kubectl: Kubectl) -> Iterator[str]:
-    """No more pods past the knee than at it, where that can be; in words whether."""
+def as_many_pods(kubectl: Sequence[str]) -> Iterator[str]:
+    """No more replicas past the knee than at it, where that can be; in words whether."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(held(kubectl))
-            told = "as many pods as at it"
+            found = stack.enter_context(held(kubectl))
+            told = f"replicas held ({found})" if found else "there are no ServiceScalers"
         except ScalersError as error:
-            told = f"the ServiceScalers at work ({error})"
+            told = f"the ServiceScalers are not held ({error})"
         yield told
 
 

@@ -43,7 +43,6 @@ def demand_of(windows: SignalWindows, reading: Reading, now: float) -> Demand:
         slope=windows.slope(now),
         shed=reading.shed_in_flight,
         is_rising=windows.is_rising(now),
-        trough=windows.trough(now),
     )
 
 
@@ -57,9 +56,10 @@ def round_of(decision: Decision, view: DeploymentView, *, is_judged: bool) -> Ro
         wanted = min(wanted, present)
     if decision.clamp == api.CLAMP_TOLERANCE:
         wanted = decision.desired
-    if decision.memory.leaning_since and demand.is_rising:
+    if decision.memory.lacking_since and demand.is_rising:
         # What the first look after a step sees is the least of it: half a second later the rest
-        # of the spares came, amid the queue of that half (1.75 s after it, seen).
+        # of the spares came, amid the queue of that half (1.75 s after it, seen). Not once they
+        # carry it, or every ripple would lend them all.
         wanted = max(wanted or 0, view.ready + decision.inputs.capacity.spares)
     return Round(
         now=decision.inputs.now,

@@ -54,20 +54,12 @@ CHANCE_DEVIATIONS: Final = 5.0
 # to carry it before the first successor is started. They serve within a second, what had
 # queued up by then is gone in another two, and then the fast window has to forget it.
 SPARE_PATIENCE_SECONDS: Final = 5.0
-# A queue that still rises after so long is more than they carry: they are in the Service
-# within 0.9 s (docs/evidence/scaling.json), and it turns when they are enough.
+# A queue that still rises after so long is more than they carry: where pods' changes reach their
+# EndpointSlice together they are in the Service within 0.9 s, and it turns when they are enough.
 RISING_PATIENCE_SECONDS: Final = 1.0
 # A pod that takes so many times what its kind takes to start may never serve; while the load
 # is more than the others hold, it is waited for so long, a stable window at least. A guess.
 STARTS_PATIENCE: Final = 2.0
-# Calls in flight against the use of a pod, as `hailstorm simulate` has them (Mitzenmacher): a
-# tenth more use is a tenth more calls and 2 % at 0.6 of what a pod serves, 7 at 0.8, 17 at 0.9,
-# the knee; the cube of (calls planned / calls at the knee) is 2, 5 and 10.
-GROWTH_FALLS: Final = 3.0
-# The average of half a minute scatters by a fifteenth with 4 calls in flight, by less with more;
-# three times that. For fewer it is a call. Both are guesses.
-CLIMB_TOLERANCES: Final = 2.0
-LEAST_CLIMB: Final = 1.0
 # Once is somebody's wish, twice a correction, three times another controller.
 CONTEST_WRITES: Final = 3
 
@@ -353,9 +345,7 @@ def _startable_at_once(inputs: Inputs, memory: Memory, planned: float) -> tuple[
     # What the spares have is not lacking: a hiccup of a third of a second, three seconds after
     # they had it all, was answered with four pods, and cost six seconds of calls (seen).
     serving = inputs.capacity.ready + inputs.capacity.spares_serving
-    lacking = _pods_for_knee(inputs.demand.fast or 0.0, inputs.rules) - serving
-    at_once = min(most, max(lacking, _few_of(inputs)))
-    return at_once, api.CLAMP_CREATION if at_once == most else api.CLAMP_SPARED
+    return _as_lacking(inputs, memory, inputs.demand.fast or 0.0, serving, api.CLAMP_SPARED)
 
 
 def _startable_without_spares(inputs: Inputs, memory: Memory, planned: float) -> tuple[int, str]:
@@ -365,22 +355,28 @@ def _startable_without_spares(inputs: Inputs, memory: Memory, planned: float) ->
     Three that started amid a spike which five pods held made 2.7 % of its calls late, and an
     HPA that slept through it none (docs/decisions/room-comes-one-by-one.md).
     """
-    rules, demand, ready = inputs.rules, inputs.demand, inputs.capacity.ready
-    most = rules.max_pods_in_creation
-    fast = demand.fast or 0.0
-    # Of what is refused it is not known how much there would be in flight.
-    is_refused = demand.shed > rules.tolerance * fast
     # The plan looks ahead along a slope, and the last seconds see what it averages away.
-    load = planned if _is_chance(demand) else max(planned, fast)
+    fast = 0.0 if _is_chance(inputs.demand) else inputs.demand.fast or 0.0
+    return _as_lacking(inputs, memory, max(planned, fast), inputs.capacity.ready, api.CLAMP_ROOM)
+
+
+def _as_lacking(
+    inputs: Inputs, memory: Memory, load: float, serving: int, clamp: str
+) -> tuple[int, str]:
+    """As many as `serving` pods are short of to hold a load, a few at the least."""
+    rules, demand = inputs.rules, inputs.demand
+    most = rules.max_pods_in_creation
+    # Of what is refused it is not known how much there would be in flight.
+    is_refused = demand.shed > rules.tolerance * (demand.fast or 0.0)
     patience = _stuck_after(rules)
-    if load > rules.knee * ready:
+    if load > rules.knee * serving:
         soon = max(rules.stable_window_seconds, STARTS_PATIENCE * rules.startup_seconds)
         patience = min(patience, soon)
     is_stuck = memory.missing_since > 0 and inputs.now - memory.missing_since >= patience
-    at_once = max(_pods_for_knee(load, rules) - ready, _few_of(inputs))
+    at_once = max(_pods_for_knee(load, rules) - serving, _few_of(inputs))
     if is_refused or is_stuck or at_once >= most:
         return most, api.CLAMP_CREATION
-    return at_once, api.CLAMP_ROOM
+    return at_once, clamp
 
 
 def _pods_for_knee(load: float, rules: Rules) -> int:
@@ -390,7 +386,8 @@ def _pods_for_knee(load: float, rules: Rules) -> int:
 
 def _stuck_after(rules: Rules) -> float:
     """Seconds after which a pod can never start, it seems: it must not keep all others from it."""
-    return PANIC_PATIENCE_WINDOWS * rules.stable_window_seconds
+    windows = PANIC_PATIENCE_WINDOWS * rules.stable_window_seconds
+    return max(windows, STARTS_PATIENCE * rules.startup_seconds)
 
 
 def _few_of(inputs: Inputs) -> int:
@@ -404,28 +401,12 @@ def _pods_after_shrinking(load: float, replicas: int, rules: Rules) -> int:
     How few pods hold a load that `replicas` pods have held until now.
 
     What is taken from one pod waits on the others, and calls that wait are in flight
-    for longer: with fewer pods there are more of them. They grow as (pods before / pods
-    after) to a power: 1 close to the knee, where without it a pod is taken away and given
-    back for ever, and the less the further from it the remaining pods are
-    (docs/decisions/a-pod-less-is-a-longer-wait.md).
+    for longer: with fewer pods there are more of them. Close to the knee they grow as
+    (pods before / pods after), at the least; without that a pod is taken away and
+    given back for ever.
     """
     needed = load * (1 + rules.tolerance) / rules.in_flight_per_pod
-    growth = math.pow(rules.in_flight_per_pod / rules.knee, GROWTH_FALLS)
-    # n pods hold it where needed * (replicas / n) ** growth <= n.
-    least = math.pow(needed * math.pow(replicas, growth), 1 / (1 + growth))
-    return math.ceil(least - ROUNDING)
-
-
-def _is_climbing(demand: Demand, rules: Rules) -> bool:
-    """
-    Whether there is more than a while ago, on the way up: what is taken now is asked back.
-
-    Twice the tolerance, and a call at least: what scatters is not on its way.
-    """
-    if demand.stable is None or demand.trough is None:
-        return False
-    more = demand.stable - demand.trough
-    return more > max(CLIMB_TOLERANCES * rules.tolerance * demand.trough, LEAST_CLIMB)
+    return math.ceil(math.sqrt(needed * replicas) - ROUNDING)
 
 
 def _shrink(
@@ -441,8 +422,6 @@ def _shrink(
         return replicas, api.CLAMP_ROLLOUT
     if inputs.demand.state == "partial":
         return replicas, api.CLAMP_PARTIAL
-    if _is_climbing(inputs.demand, rules):
-        return replicas, api.CLAMP_CLIMB
     if inputs.now - memory.seen_since < rules.scale_down_window_seconds:
         return replicas, api.CLAMP_UNSEEN
     if inputs.now - memory.last_change < rules.step:

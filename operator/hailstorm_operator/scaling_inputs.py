@@ -13,7 +13,7 @@ SignalState = Literal["fresh", "partial", "stale"]
 
 # Written into each kept decision. Raised when the same inputs may give another
 # decision, so that a replay knows which ones are not its own.
-DECIDER_VERSION: Final = 5
+DECIDER_VERSION: Final = 6
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,6 @@ class Demand:
         slope: steady growth, in calls in flight a second; 0 when it falls or is not steady.
         shed: how much of `fast` are refused calls: shed/s times service time.
         is_rising: whether the newest sample says that there will be more.
-        trough: the lowest `stable` of the scale-down window, None without one.
     """
 
     fast: float | None
@@ -81,7 +80,6 @@ class Demand:
     slope: float = 0.0
     shed: float = 0.0
     is_rising: bool = False
-    trough: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """
 Sliding windows over one signal: a fast one to act on, a stable one to trust, and
-of a long one the highest plan and the lowest stable average to shrink by.
+the highest plan of a long one to shrink by.
 
 A scaler that follows each ripple down again flaps. So what was planned for is
 kept for a while, as the HPA keeps its recommendations: shrinking has to satisfy
@@ -34,8 +34,6 @@ class SignalWindows:
         self._samples: deque[tuple[float, float]] = deque()
         # Only plans that are higher than all later ones: the first is the highest.
         self._plans: deque[tuple[float, float]] = deque()
-        # Likewise, only averages that are lower than all later ones.
-        self._lows: deque[tuple[float, float]] = deque()
 
     def add(self, at: float, value: float) -> None:
         """Take a sample; forget what no window reaches."""
@@ -44,15 +42,10 @@ class SignalWindows:
             self._samples.popleft()
 
     def plan(self, at: float, load: float) -> None:
-        """Note which load was planned for, and what the stable window was then."""
+        """Note which load was planned for."""
         while self._plans and self._plans[-1][1] <= load:
             self._plans.pop()
         self._plans.append((at, load))
-        low = self.stable(at)
-        if low is not None:
-            while self._lows and self._lows[-1][1] >= low:
-                self._lows.pop()
-            self._lows.append((at, low))
 
     def fast(self, now: float) -> float | None:
         """Average over the fast window, or None without a sample in it."""
@@ -91,16 +84,9 @@ class SignalWindows:
 
     def peak(self, now: float) -> float | None:
         """The highest plan of the scale-down window, or None without one."""
-        return self._first(self._plans, now)
-
-    def trough(self, now: float) -> float | None:
-        """The lowest stable average of the scale-down window, or None without one."""
-        return self._first(self._lows, now)
-
-    def _first(self, extremes: deque[tuple[float, float]], now: float) -> float | None:
-        while extremes and extremes[0][0] <= now - self.scale_down_seconds:
-            extremes.popleft()
-        return extremes[0][1] if extremes else None
+        while self._plans and self._plans[0][0] <= now - self.scale_down_seconds:
+            self._plans.popleft()
+        return self._plans[0][1] if self._plans else None
 
     def _last(self, now: float, span: float) -> list[float]:
         values = []

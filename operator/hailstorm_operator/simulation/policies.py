@@ -232,7 +232,6 @@ class Ours:
             scatter=windows.scatter(now),
             slope=windows.slope(now),
             is_rising=windows.is_rising(now),
-            trough=windows.trough(now),
         )
         capacity = Capacity(
             seen.replicas,

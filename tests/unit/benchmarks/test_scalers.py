@@ -1,87 +1,128 @@
 """ServiceScalers are held where they are, and get their bounds back."""
 
 import json
-from collections.abc import Sequence
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hailstorm_benchmarks import scalers
 from hailstorm_benchmarks.scalers import ScalersError, held, kubectl_of
 
-
-class FakeKubectl:
-    """Objects as the API server lists them; patches of ServiceScalers by name."""
-
-    def __init__(self) -> None:
-        self.bounds = {
-            name: {"minReplicas": 2, "maxReplicas": 4} for name in ("dispatch", "trip", "asleep")
-        }
-        self.refuses = ""
-
-    def __call__(self, words: Sequence[str]) -> str:
-        if words[0] == "get":
-            replicas = {"dispatch": 3, "trip": 2, "asleep": 0, "dispatch-spare": 1}
-            pods = [
-                self._item("Deployment", n, {"replicas": count}) for n, count in replicas.items()
-            ]
-            scalers = [
-                self._item("ServiceScaler", n, {"targetRef": {"name": n}, **bounds})
-                for n, bounds in self.bounds.items()
-            ]
-            return json.dumps({"items": [*scalers, *pods]})
-        name = words[2]
-        if name == self.refuses:
-            raise ScalersError("refused")
-        self.bounds[name] = json.loads(words[-1])["spec"]
-        return ""
-
-    @staticmethod
-    def _item(kind: str, name: str, spec: dict[str, object]) -> dict[str, object]:
-        return {"kind": kind, "metadata": {"name": name}, "spec": spec}
+WIDE = {"minReplicas": 2, "maxReplicas": 4}
+# kubectl over a file of bounds: lists them beside their Deployments, and merges patches.
+KUBECTL = """\
+import json, pathlib, sys
+file, words = pathlib.Path(sys.argv[1]), sys.argv[2:]
+bounds = json.loads(file.read_text())
+if words[0] == "get":
+    replicas = {"dispatch": 3, "trip": 2, "asleep": 0, "dispatch-spare": 1}
+    items = [
+        {"kind": "Deployment", "metadata": {"name": name}, "spec": {"replicas": count}}
+        for name, count in replicas.items()
+    ]
+    for name, spec in bounds.items():
+        spec = {"targetRef": {"name": name}, **spec}
+        items.append({"kind": "ServiceScaler", "metadata": {"name": name}, "spec": spec})
+    print(json.dumps({"items": items}))
+elif (file.parent / ("refuse-" + words[2])).exists():
+    sys.exit("refused")
+else:
+    bounds[words[2]] = json.loads(words[-1])["spec"]
+    file.write_text(json.dumps(bounds))
+"""
 
 
-def test_bounds_are_the_replicas_of_now_and_are_given_back() -> None:
-    kubectl = FakeKubectl()
-    before = dict(kubectl.bounds)
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "bounds.json"
+    path.write_text(json.dumps(dict.fromkeys(("dispatch", "trip", "asleep"), WIDE)))
+    return path
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, file: Path) -> list[str]:
+    program = tmp_path / "kubectl.py"
+    program.write_text(KUBECTL)
+    return [sys.executable, str(program), str(file)]
+
+
+def bounds(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def test_bounds_are_the_replicas_of_now_and_are_given_back(kubectl: list[str], file: Path) -> None:
+    before = bounds(file)
 
     def measure() -> None:
-        with held(kubectl):
-            assert kubectl.bounds["dispatch"] == {"minReplicas": 3, "maxReplicas": 3}
-            assert kubectl.bounds["trip"] == {"minReplicas": 2, "maxReplicas": 2}
-            # What is at 0 has no pods to hold, and 0 is no bound.
-            assert kubectl.bounds["asleep"] == before["asleep"]
+        with held(kubectl) as told:
+            assert told == "dispatch 3, trip 2"
+            assert bounds(file)["dispatch"] == {"minReplicas": 3, "maxReplicas": 3}
+            assert bounds(file)["trip"] == {"minReplicas": 2, "maxReplicas": 2}
+            assert bounds(file)["asleep"] == WIDE
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         measure()
-    assert kubectl.bounds == before
+    assert bounds(file) == before
 
 
-def test_one_that_is_refused_leaves_none_held() -> None:
-    kubectl = FakeKubectl()
-    before = dict(kubectl.bounds)
-    kubectl.refuses = "trip"
-    with pytest.raises(ScalersError), held(kubectl):
-        pytest.fail("held without its scalers")
-    assert kubectl.bounds == before
-
-
-def test_one_that_cannot_be_given_back_is_told_and_keeps_none_of_the_others(
-    capsys: pytest.CaptureFixture[str],
+def test_one_that_is_refused_leaves_none_held(
+    kubectl: list[str], file: Path, tmp_path: Path
 ) -> None:
-    kubectl = FakeKubectl()
-    before = dict(kubectl.bounds)
+    before = bounds(file)
+    (tmp_path / "refuse-trip").touch()
+    with pytest.raises(ScalersError, match="trip: kubectl: refused"), held(kubectl):
+        pytest.fail("held without its scalers")
+    assert bounds(file) == before
+
+
+def test_whoever_is_killed_has_them_given_back(kubectl: list[str], file: Path) -> None:
+    code = (
+        "import json, sys, time\nfrom hailstorm_benchmarks.scalers import held\n"
+        "with held(json.loads(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    path = str(Path(scalers.__file__).parents[1])
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(kubectl)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert holder.stdout is not None
+    assert holder.stderr is not None
+    assert holder.stdout.readline() == b"held\n"
+    assert bounds(file)["dispatch"]["maxReplicas"] == 3
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with holder.stdout, holder.stderr:
+        # The guard has its stderr too, and ends when all is given back.
+        assert holder.stderr.read() == b""
+    assert bounds(file)["dispatch"] == WIDE
+
+
+def test_guard_says_which_bounds_it_could_not_give_back(
+    kubectl: list[str], file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with held(kubectl):
-        kubectl.refuses = "trip"
-    assert kubectl.bounds["dispatch"] == before["dispatch"]
-    assert "ServiceScaler trip is still held" in capsys.readouterr().err
+        (tmp_path / "refuse-trip").touch()
+    assert bounds(file)["dispatch"] == WIDE
+    assert "ServiceScalers are still held" in capfd.readouterr().err
 
 
 def test_cluster_that_cannot_be_asked_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ScalersError, match="kubectl"):
-        kubectl_of(tmp_path / "none", tmp_path / "kubeconfig")(["get", "pods"])
-    program = tmp_path / "kubectl"
-    program.write_text("#!/bin/sh\necho no such cluster >&2\nexit 1\n")
-    program.chmod(0o755)
-    with pytest.raises(ScalersError, match="no such cluster"):
-        kubectl_of(program, tmp_path / "kubeconfig")(["get", "pods"])
+    with pytest.raises(ScalersError, match="kubectl"), held([str(tmp_path / "none")]):
+        pytest.fail("held without a cluster")
+    odd = tmp_path / "odd"
+    odd.write_text("#!/bin/sh\necho '[]'\n")
+    odd.chmod(0o755)
+    with (
+        pytest.raises(ScalersError, match="something else"),
+        held(kubectl_of(odd, tmp_path / "kubeconfig")),
+    ):
+        pytest.fail("held without a list")

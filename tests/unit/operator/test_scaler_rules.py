@@ -3,12 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from hailstorm_operator import api
 from hailstorm_operator.inventory import view_deployment
-from hailstorm_operator.scaler_rules import round_of
+from hailstorm_operator.scaler_rules import demand_of, round_of
 from hailstorm_operator.scaling import Decision, decide_scale
 from hailstorm_operator.scaling_inputs import Capacity, Demand, Inputs, Memory, Rules
+from hailstorm_operator.signals import Reading
 from hailstorm_operator.spares import Round
+from hailstorm_operator.windows import SignalWindows
 from unit.operator.objects import deployment
 
 RULES = Rules(1, 4, 5.0, 0.1, 4, 30.0, 30.0, startup_seconds=10.0)
@@ -38,17 +42,33 @@ def test_what_a_slope_will_bring_is_not_for_spares() -> None:
 
 
 def test_all_spares_go_to_a_queue_that_rises_beyond_what_the_replicas_hold() -> None:
-    def wanted(fast: float, *, is_rising: bool) -> int | None:
+    def wanted(fast: float, *, is_rising: bool, lent: int = 0) -> int | None:
         demand = Demand(fast, 18.0, 18.0, "fresh", is_rising=is_rising)
-        capacity = Capacity(4, 4, rollout_in_progress=False, spares=6, spares_ready=6)
+        capacity = Capacity(4, 4, False, spares=6, spares_ready=6, spares_serving=lent)
         decision = decide_scale(Inputs(1000.0, RULES, demand, capacity, Memory(False, 0, 0)))
         view = replace(view_deployment(deployment()), replicas=4, ready=4)
         return round_of(decision, view, is_judged=False).wanted
 
     assert wanted(26.0, is_rising=True) == 10
     assert wanted(26.0, is_rising=False) == 6
+    # Once they carry it, a ripple that rises is none.
+    assert wanted(26.0, is_rising=True, lent=2) == 6
     # What the replicas hold needs no spare, however it rises.
     assert wanted(19.0, is_rising=True) == 4
+
+
+def test_demand_is_what_the_windows_tell() -> None:
+    windows = SignalWindows(2.0, 10.0, 60.0)
+    for at, value in enumerate((4.0, 4.0, 4.0, 4.0, 10.0)):
+        windows.add(float(at), value)
+        windows.plan(float(at), value)
+    refused = {"shed_per_second": 60.0, "service_seconds": 0.05}
+    reading = Reading(10.0, "partial", {"edge-0": 10.0}, (), **refused)
+    found = demand_of(windows, reading, 4.0)
+    assert (found.fast, found.stable, found.peak) == (7.0, 5.2, 10.0)
+    assert (found.state, found.is_rising) == ("partial", True)
+    assert found.shed == pytest.approx(3.0)
+    assert demand_of(windows, replace(reading, state="stale"), 4.0).fast is None
 
 
 def test_what_is_put_up_with_is_no_demand() -> None:

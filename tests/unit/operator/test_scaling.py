@@ -57,7 +57,6 @@ def decide(
         slope=capacity.pop("slope", 0.0),
         shed=capacity.pop("shed", 0.0),
         is_rising=capacity.pop("is_rising", False),
-        trough=capacity.pop("trough", None),
     )
     seen = Capacity(
         replicas=replicas,
@@ -195,10 +194,11 @@ def test_lacking_is_what_a_slope_adds_until_a_pod_serves_too() -> None:
 
 
 def test_lacking_is_not_what_the_last_seconds_saw_by_chance() -> None:
-    # Wanted are 12; within chance more were seen than the nine pods can hold.
-    chance = decide(80.0, replicas=9, stable=58.0, scatter=8.0, rules=ROOMY)
+    wide = replace(ROOMY, max_replicas=20)
+    # Wanted are 12; within chance more was seen than the nine pods can hold: twelve's worth.
+    chance = decide(96.0, replicas=9, stable=58.0, scatter=8.0, rules=wide)
     assert (chance.desired, chance.wanted) == (10, 12)
-    assert decide(80.0, replicas=8, stable=58.0, rules=ROOMY).desired == 10
+    assert decide(96.0, replicas=9, stable=58.0, rules=wide).desired == 12
 
 
 def test_room_for_many_comes_by_the_tenth() -> None:
@@ -291,29 +291,6 @@ def test_shrinking_expects_the_others_to_wait_longer() -> None:
     # 11.2 on four become 15 on three.
     assert decide(11.2, replicas=4, rules=calm).desired == 3
     assert decide(11.4, replicas=4, rules=calm).action == "hold"
-
-
-def test_the_further_from_the_knee_the_less_longer_the_others_wait() -> None:
-    calm = replace(RULES, tolerance=0.0)
-    # At half the knee seven pods' calls grow on six by 2 % ((7 / 6) ** 0.125), at it by 17 %.
-    half = replace(calm, knee_per_pod=10.0)
-    assert decide(29.4, replicas=7, rules=half).desired == 6
-    assert decide(29.5, replicas=7, rules=half).action == "hold"
-    assert decide(25.7, replicas=7, rules=calm).desired == 6
-    assert decide(25.8, replicas=7, rules=calm).action == "hold"
-
-
-@pytest.mark.parametrize(
-    ("stable", "trough", "shrinks"),
-    # A fifth is twice the tolerance; of few calls, one.
-    [(12.0, 10.0, True), (12.1, 10.0, False), (2.0, 1.0, True), (2.1, 1.0, False)],
-)
-def test_nothing_shrinks_while_the_demand_climbs(
-    stable: float, trough: float, shrinks: bool
-) -> None:
-    decision = decide(stable, replicas=8, trough=trough)
-    assert (decision.action == "down") is shrinks
-    assert shrinks or decision.clamp == api.CLAMP_CLIMB
 
 
 def test_shrinking_stops_at_min_replicas() -> None:
@@ -570,6 +547,8 @@ inputs = st.builds(
         overruled=st.integers(0, 4),
         overruled_at=st.floats(0, 2_000),
         leaning_since=st.just(0.0) | st.floats(0, 2_000),
+        missing_since=st.just(0.0) | st.floats(0, 2_000),
+        lacking_since=st.just(0.0) | st.floats(0, 2_000),
         carried_since=st.just(0.0) | st.floats(0, 2_000),
         is_starting=st.booleans(),
     ),
@@ -690,6 +669,18 @@ def test_load_about_the_limit_of_the_spares_does_not_begin_the_wait_anew() -> No
         decision = decide(fast, 2, now=at, stable=25.0, memory=memory, **SPARED)
         memory = decision.memory
     assert (decision.desired, decision.clamp) == (3, api.CLAMP_SPARED)
+
+
+def test_pod_that_never_starts_and_refusals_count_beside_spares_too() -> None:
+    # Ten pods' worth, of which two and four spares serve; two more were asked for.
+    leaning = replace(CALM, leaning_since=900.0, lacking_since=990.0)
+    held: dict[str, Any] = {"ready": 2, "stable": 5.0, "is_rising": True, **SPARED}
+    young = decide(39.0, 4, memory=replace(leaning, missing_since=990.0), **held)
+    assert (young.desired, young.clamp) == (4, api.CLAMP_SPARED)
+    stuck = decide(39.0, 4, memory=replace(leaning, missing_since=970.0), **held)
+    assert (stuck.desired, stuck.clamp) == (6, api.CLAMP_CREATION)
+    refused = decide(39.0, 4, memory=replace(leaning, missing_since=990.0), shed=20.0, **held)
+    assert (refused.desired, refused.clamp) == (6, api.CLAMP_CREATION)
 
 
 def test_hiccup_that_rises_after_the_spares_had_it_all_starts_nothing_for_a_second() -> None:

@@ -52,27 +52,6 @@ def test_peak_is_what_a_search_through_all_plans_finds(loads: list[float]) -> No
         assert windows.peak(float(at)) == max(loads[max(0, at - 29) : at + 1])
 
 
-def test_trough_is_the_lowest_stable_average_until_the_scale_down_window_has_passed() -> None:
-    windows = SignalWindows(2.0, 10.0, 60.0)
-    assert windows.trough(0.0) is None
-    for at, value in ((0.0, 8.0), (20.0, 3.0), (40.0, 5.0), (60.0, 4.0)):
-        windows.add(at, value)
-        windows.plan(at, 9.0)
-    assert windows.trough(79.9) == 3.0
-    assert windows.trough(80.0) == 4.0
-    assert windows.trough(120.0) is None
-
-
-@given(st.lists(st.floats(0, 100), min_size=1, max_size=80))
-def test_trough_is_what_a_search_through_all_averages_finds(values: list[float]) -> None:
-    windows, stable = SignalWindows(2.0, 5.0, 30.0), []
-    for at, value in enumerate(values):
-        windows.add(float(at), value)
-        windows.plan(float(at), 1.0)
-        stable.append(windows.stable(float(at)))
-        assert windows.trough(float(at)) == min(stable[max(0, at - 29) : at + 1])
-
-
 def test_slope_needs_half_a_window_of_samples() -> None:
     assert filled(*range(20)).slope(9.5) == 0.0
     assert filled(*range(60)).slope(29.5) > 0
