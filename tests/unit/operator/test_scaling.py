@@ -229,6 +229,10 @@ def test_pod_that_never_starts_does_not_keep_others_from_bringing_room() -> None
     slow = replace(ROOMY, startup_seconds=40.0)
     assert decide(34.0, replicas=5, ready=4, rules=slow, memory=stuck, now=980.9).desired == 5
     assert decide(34.0, replicas=5, ready=4, rules=slow, memory=stuck, now=981.0).desired == 7
+    # Who takes 100 s to start is not stuck after 120.
+    slower = replace(ROOMY, startup_seconds=100.0)
+    assert decide(30.0, replicas=5, ready=4, rules=slower, memory=stuck, now=1021.0).desired == 5
+    assert decide(30.0, replicas=5, ready=4, rules=slower, memory=stuck, now=1101.0).desired == 6
 
 
 def test_pod_that_has_just_left_is_not_stuck() -> None:
