@@ -33,9 +33,11 @@ from hailstorm_benchmarks.docker import WORKER, DockerError, kind_nodes
 from hailstorm_benchmarks.documents import unknown
 from hailstorm_benchmarks.figures import Asked, Figure, Spread
 from hailstorm_benchmarks.knee import NoKneeError, Step, find_knee, step_of
-from hailstorm_benchmarks.report import ROOT, arguments, finish, say
-from hailstorm_benchmarks.scalers import ScalersError, held, kubectl_of
+from hailstorm_benchmarks.report import arguments, finish, say
+from hailstorm_benchmarks.scalers import ScalersError, held
+from hailstorm_drills.cluster import Cluster
 from hailstorm_loadtests.history import HistoryError, read_history
+from hailstorm_platform.paths import find_paths
 
 # Issue 4, "Figures to reach".
 P99_ASKED: Final = Asked(250.0, is_floor=False)
@@ -113,11 +115,11 @@ def apart(cluster: str) -> Iterator[tuple[bool, str]]:
 
 
 @contextlib.contextmanager
-def as_many_pods(kubectl: Sequence[str]) -> Iterator[str]:
+def as_many_pods(cluster: Cluster) -> Iterator[str]:
     """No more replicas past the knee than at it, where that can be; in words whether."""
     with contextlib.ExitStack() as stack:
         try:
-            found = stack.enter_context(held(kubectl))
+            found = stack.enter_context(held(cluster))
             told = f"replicas held ({found})" if found else "there are no ServiceScalers"
         except ScalersError as error:
             told = f"the ServiceScalers are not held ({error})"
@@ -140,9 +142,9 @@ def measure(
     say(f"knee: {shared:.1f} riders/s")
     below = [offer(target, shared / 2, seconds, seed=turn + 2) for turn in range(runs)]
     at, beyond = [], []
-    home = ROOT / ".hailstorm"
-    kubectl = kubectl_of(home / "bin" / "kubectl", home / "run" / f"{cluster}.kubeconfig")
-    with apart(cluster) as (is_apart, placed), as_many_pods(kubectl) as pods:
+    paths = find_paths()
+    reached = Cluster(paths.kubeconfig(cluster), str(paths.bin / "kubectl"))
+    with apart(cluster) as (is_apart, placed), as_many_pods(reached) as pods:
         told = f"{placed}, {pods}"
         try:
             own = search(shared * LEAST_SHARE) if is_apart else shared

@@ -11,11 +11,12 @@ have been killed.
 
 import contextlib
 import os
-import subprocess
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
+
+from hailstorm_benchmarks import guards
 
 # One more pass for what was started while the first went on.
 PASSES: Final = 2
@@ -52,7 +53,7 @@ def divided(container_ids: Collection[str], core: int = 0, proc: Path = PROC) ->
         raise CoresError(f"this process may use cores {sorted(mine)}; it takes {core} and another")
     if not container_ids:
         raise CoresError("there are no containers to keep on a core")
-    guard = _guard(container_ids, mine, proc)
+    guard = guards.start(__file__, ",".join(map(str, sorted(mine))), str(proc), *container_ids)
     try:
         os.sched_setaffinity(0, others)
         for _ in range(PASSES):
@@ -62,19 +63,6 @@ def divided(container_ids: Collection[str], core: int = 0, proc: Path = PROC) ->
         os.sched_setaffinity(0, mine)
         # It ends when the cores are given back.
         guard.communicate()
-
-
-def _guard(
-    container_ids: Collection[str], cores: Collection[int], proc: Path
-) -> "subprocess.Popen[bytes]":
-    """A process that outlives this one by as long as it takes to give the cores back."""
-    words = [",".join(map(str, sorted(cores))), str(proc), *container_ids]
-    return subprocess.Popen(
-        [sys.executable, __file__, *words],
-        stdin=subprocess.PIPE,
-        # Ctrl-C at the terminal is not for it.
-        start_new_session=True,
-    )
 
 
 def keep(pids: Collection[int], cores: set[int]) -> None:
@@ -92,7 +80,7 @@ def keep(pids: Collection[int], cores: set[int]) -> None:
 def main(arguments: list[str]) -> int:
     """`CORES PROC CONTAINER...`: wait until stdin ends, then let them run on these cores."""
     cores, proc, *container_ids = arguments
-    sys.stdin.buffer.read()
+    guards.wait()
     keep(pids_in(container_ids, Path(proc)), {int(core) for core in cores.split(",")})
     return 0
 

@@ -98,22 +98,11 @@ def step_of(calls: Sequence[Call], method: str, began: float, seconds: float) ->
     matched: dict[str, float] = {}
     # What the last answer without a driver said.
     state: dict[str, str] = {}
-    kept_waiting: set[str] = set()
-    in_time = 0
-    for call in sorted(calls, key=lambda call: call.intended):
-        if call.method == method and call.key is not None:
+    taps = sorted((call for call in calls if call.method == method), key=lambda c: c.intended)
+    for call in taps:
+        if call.key is not None:
             due.setdefault(call.key, call.intended)
-            is_match = call.outcome == "ok" and call.state in MATCHED
-            if call.key not in matched:
-                # A slow tap that was given up may have made the trip that the next one is told of.
-                if call.latency_seconds > GOOD_SECONDS:
-                    kept_waiting.add(call.key)
-                is_due = 0 <= call.intended - began < seconds
-                in_time += is_match and is_due and call.key not in kept_waiting
-                if call.outcome == "ok" and not is_match:
-                    # The request is there, and waits for a driver from now on.
-                    kept_waiting.add(call.key)
-            if is_match:
+            if _is_match(call):
                 matched[call.key] = min(call.ended, matched.get(call.key, call.ended))
             elif call.outcome == "ok":
                 state[call.key] = call.state or "without a state"
@@ -136,8 +125,30 @@ def step_of(calls: Sequence[Call], method: str, began: float, seconds: float) ->
         wishes=len(mine),
         answered=sum(key in matched or key in state for key in mine),
         unmatched=unmatched,
-        goodput=in_time / seconds,
+        goodput=_taps_in_time(taps, began, seconds) / seconds,
     )
+
+
+def _is_match(call: Call) -> bool:
+    return call.outcome == "ok" and call.state in MATCHED
+
+
+def _taps_in_time(taps: Sequence[Call], began: float, seconds: float) -> int:
+    """How many taps, in order, brought a driver in time on a wish that was never kept waiting."""
+    found = 0
+    # Wishes that have a driver, or were kept waiting: nothing more of them counts.
+    done: set[str] = set()
+    for tap in taps:
+        if tap.key is None or tap.key in done:
+            continue
+        # A slow tap that was given up may have made the trip that the next one is told of.
+        is_late = tap.latency_seconds > GOOD_SECONDS
+        is_due = 0 <= tap.intended - began < seconds
+        found += _is_match(tap) and is_due and not is_late
+        # With an answer the wish is served, or the request is there and waits from now on.
+        if is_late or tap.outcome == "ok":
+            done.add(tap.key)
+    return found
 
 
 def find_knee(offer: Callable[[float], Step], first: float, most: float) -> float:

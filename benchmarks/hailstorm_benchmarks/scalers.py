@@ -11,15 +11,17 @@ killed, and helm does not: it patches a resource of ours by what changed in the 
 
 import contextlib
 import json
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from hailstorm_benchmarks import guards
+from hailstorm_drills.cluster import Cluster, CommandError
+from hailstorm_operator import api
+
 NAMESPACE: Final = "hailstorm"
-# A healthy API server answers in milliseconds.
-KUBECTL_SECONDS: Final = 30.0
+RESOURCE: Final = f"{api.SCALER_PLURAL}.{api.GROUP}"
 BOUNDS: Final = ("minReplicas", "maxReplicas")
 
 Bounds = Mapping[str, Mapping[str, int]]
@@ -29,33 +31,28 @@ class ScalersError(Exception):
     """The ServiceScalers cannot be held; the message says why."""
 
 
-def kubectl_of(program: Path, kubeconfig: Path) -> list[str]:
-    """The words of kubectl for the services of a cluster."""
-    return [str(program), "--kubeconfig", str(kubeconfig), "--namespace", NAMESPACE]
-
-
 @contextlib.contextmanager
-def held(kubectl: Sequence[str]) -> Iterator[str]:
+def held(cluster: Cluster) -> Iterator[str]:
     """
     Hold every ServiceScaler at the replicas of its target; in words how many these are.
 
     Raises ScalersError, after which none is held.
     """
-    kept, now = _found(kubectl)
-    guard = _guard(kubectl, kept)
+    kept, now = _found(cluster)
+    reached = (cluster.kubectl_program, str(cluster.kubeconfig))
+    guard = guards.start(__file__, json.dumps(kept), *reached)
     try:
-        give(kubectl, now)
+        give(cluster, now)
         yield ", ".join(f"{name} {bounds['maxReplicas']}" for name, bounds in sorted(now.items()))
     finally:
         # It ends when the bounds are given back.
         guard.communicate()
 
 
-def _found(kubectl: Sequence[str]) -> tuple[Bounds, Bounds]:
+def _found(cluster: Cluster) -> tuple[Bounds, Bounds]:
     """The bounds that there are, and those that hold the replicas of now. Raises ScalersError."""
-    text = _run([*kubectl, "get", "servicescalers,deployments", "-o", "json"])
     try:
-        items = json.loads(text)["items"]
+        items = cluster.get(f"{RESOURCE},deployments.apps", NAMESPACE)["items"]
         replicas = {
             one["metadata"]["name"]: one["spec"]["replicas"]
             for one in items
@@ -65,55 +62,36 @@ def _found(kubectl: Sequence[str]) -> tuple[Bounds, Bounds]:
         for one in items:
             # What is at 0 has no pods to hold, and 0 is no bound.
             count = replicas.get(one["spec"].get("targetRef", {}).get("name"))
-            if one["kind"] == "ServiceScaler" and count:
+            if one["kind"] == api.SCALER_KIND and count:
                 kept[one["metadata"]["name"]] = {key: one["spec"][key] for key in BOUNDS}
                 now[one["metadata"]["name"]] = dict.fromkeys(BOUNDS, count)
+    except CommandError as error:
+        raise ScalersError(str(error)) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ScalersError(f"kubectl told something else: {error!r}") from error
     return kept, now
 
 
-def give(kubectl: Sequence[str], bounds: Bounds) -> None:
+def give(cluster: Cluster, bounds: Bounds) -> None:
     """Set bounds, by ServiceScaler. Raises ScalersError after all have been tried."""
     refused = []
     for name, one in bounds.items():
         patch = ("--type", "merge", "--patch", json.dumps({"spec": one}))
         try:
-            _run([*kubectl, "patch", "servicescaler", name, *patch])
-        except ScalersError as error:
+            cluster.kubectl("patch", RESOURCE, name, "--namespace", NAMESPACE, *patch)
+        except CommandError as error:
             refused.append(f"{name}: {error}")
     if refused:
         raise ScalersError("; ".join(refused))
 
 
-def _run(command: Sequence[str]) -> str:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=KUBECTL_SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ScalersError(f"kubectl: {error}") from error
-    if done.returncode != 0:
-        raise ScalersError(f"kubectl: {done.stderr.strip()[-200:]}")
-    return done.stdout
-
-
-def _guard(kubectl: Sequence[str], bounds: Bounds) -> "subprocess.Popen[bytes]":
-    """A process that outlives this one by as long as it takes to give the bounds back."""
-    return subprocess.Popen(
-        [sys.executable, __file__, json.dumps(bounds), *kubectl],
-        stdin=subprocess.PIPE,
-        # Ctrl-C at the terminal is not for it.
-        start_new_session=True,
-    )
-
-
 def main(arguments: list[str]) -> int:
-    """`BOUNDS KUBECTL...`: wait until stdin ends, then give the bounds back."""
-    bounds: dict[str, Any] = json.loads(arguments[0])
-    sys.stdin.buffer.read()
+    """`BOUNDS KUBECTL KUBECONFIG`: wait until stdin ends, then give the bounds back."""
+    text, program, kubeconfig = arguments
+    bounds: dict[str, Any] = json.loads(text)
+    guards.wait()
     try:
-        give(arguments[1:], bounds)
+        give(Cluster(Path(kubeconfig), program), bounds)
     except ScalersError as error:
         told = f"{bounds}: {error}"
         print(f"ServiceScalers are still held; set them to {told}", file=sys.stderr, flush=True)

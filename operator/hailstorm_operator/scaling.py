@@ -137,8 +137,12 @@ def replay(recorded: Mapping[str, Any]) -> Decision:
 
 
 def pods_for(load: float, rules: Rules) -> int:
-    """Little's law: pods that hold so many calls in flight."""
-    return math.ceil(load / rules.in_flight_per_pod - ROUNDING)
+    """Little's law: pods that hold so many calls in flight, as they are planned to."""
+    return _pods_of(load, rules.in_flight_per_pod)
+
+
+def _pods_of(load: float, in_flight_per_pod: float) -> int:
+    return math.ceil(load / in_flight_per_pod - ROUNDING)
 
 
 def ceiling(rules: Rules, capacity: Capacity) -> tuple[int, str]:
@@ -373,15 +377,11 @@ def _as_lacking(
         soon = max(rules.stable_window_seconds, STARTS_PATIENCE * rules.startup_seconds)
         patience = min(patience, soon)
     is_stuck = memory.missing_since > 0 and inputs.now - memory.missing_since >= patience
-    at_once = max(_pods_for_knee(load, rules) - serving, _few_of(inputs))
+    # At the knee they hold it, with nothing to spare.
+    at_once = max(_pods_of(load, rules.knee) - serving, _few_of(inputs))
     if is_refused or is_stuck or at_once >= most:
         return most, api.CLAMP_CREATION
     return at_once, clamp
-
-
-def _pods_for_knee(load: float, rules: Rules) -> int:
-    """Pods that hold so many calls in flight with nothing to spare."""
-    return math.ceil(load / rules.knee - ROUNDING)
 
 
 def _stuck_after(rules: Rules) -> float:
@@ -391,9 +391,12 @@ def _stuck_after(rules: Rules) -> float:
 
 
 def _few_of(inputs: Inputs) -> int:
+    return min(inputs.rules.max_pods_in_creation, _step_of(inputs.capacity.replicas))
+
+
+def _step_of(replicas: int) -> int:
     """One pod, a tenth of many."""
-    share = math.floor(inputs.capacity.replicas * STEP_SHARE)
-    return min(inputs.rules.max_pods_in_creation, max(1, share))
+    return max(1, math.floor(replicas * STEP_SHARE))
 
 
 def _pods_after_shrinking(load: float, replicas: int, rules: Rules) -> int:
@@ -426,5 +429,4 @@ def _shrink(
         return replicas, api.CLAMP_UNSEEN
     if inputs.now - memory.last_change < rules.step:
         return replicas, api.CLAMP_WINDOW
-    step = max(1, math.floor(replicas * STEP_SHARE))
-    return max(floor, replicas - step), api.CLAMP_STEP
+    return max(floor, replicas - _step_of(replicas)), api.CLAMP_STEP

@@ -181,19 +181,11 @@ def _behavior(behavior: Mapping[str, Any]) -> Behavior:
     # By default five minutes, but never less than what has to be calm.
     default = max(DEFAULT_SCALE_DOWN_WINDOW_SECONDS, stable)
     window = number(down, f"{path}.scaleDown", "windowSeconds", 5, 3600, default)
-    if window < stable:
-        raise SpecError(
-            f"{path}.scaleDown.windowSeconds",
-            f"{window:g} is shorter than stableWindowSeconds {stable:g}",
-            f"Write {stable:g} or more; {DEFAULT_SCALE_DOWN_WINDOW_SECONDS:g} is the default",
-        )
+    why = f"; {DEFAULT_SCALE_DOWN_WINDOW_SECONDS:g} is the default"
+    _at_least(f"{path}.scaleDown.windowSeconds", window, "stableWindowSeconds", stable, why)
     step = number(down, f"{path}.scaleDown", "stepSeconds", 1, 3600, stable)
-    if step < fast:
-        raise SpecError(
-            f"{path}.scaleDown.stepSeconds",
-            f"{step:g} is shorter than fastWindowSeconds {fast:g}",
-            f"Write {fast:g} or more: before that nobody sees what the last step has done",
-        )
+    why = ": before that nobody sees what the last step has done"
+    _at_least(f"{path}.scaleDown.stepSeconds", step, "fastWindowSeconds", fast, why)
     startup = None
     if "startupSeconds" in behavior:
         startup = number(behavior, path, "startupSeconds", 0, 600)
@@ -209,6 +201,13 @@ def _behavior(behavior: Mapping[str, Any]) -> Behavior:
         startup_seconds=startup,
         chooses_victims=_chooses_victims(down),
     )
+
+
+def _at_least(field: str, seconds: float, other: str, least: float, why: str) -> None:
+    """Raises SpecError for a time that is shorter than another field's."""
+    if seconds < least:
+        told = f"{seconds:g} is shorter than {other} {least:g}"
+        raise SpecError(field, told, f"Write {least:g} or more{why}")
 
 
 def _chooses_victims(scale_down: Mapping[str, Any]) -> bool:

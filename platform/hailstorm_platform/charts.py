@@ -96,7 +96,7 @@ def install(context: Context, wanted: cluster.Cluster, images: Path, *values: Pa
     # Before anything of it is touched: another helm may be at work on it.
     free_release(context, wanted, "hailstorm", NAMESPACE)
     wake(context, wanted)
-    _install(context, wanted, "hailstorm", NAMESPACE, (images, *values))
+    _upgrade(context, wanted, "hailstorm", NAMESPACE, (images, *values))
 
 
 def wake(context: Context, wanted: cluster.Cluster) -> None:
@@ -124,13 +124,13 @@ def wake(context: Context, wanted: cluster.Cluster) -> None:
 def install_operator(context: Context, wanted: cluster.Cluster, images: Path) -> None:
     """Install or upgrade the operator alone, and wait until it serves. Safe to repeat."""
     kubectl(context, wanted.name, "apply", "-f", "-", stdin=render_namespaces())
-    _install(context, wanted, "hailstorm-operator", OPERATOR_NAMESPACE, (images,))
+    free_release(context, wanted, "hailstorm-operator", OPERATOR_NAMESPACE)
+    _upgrade(context, wanted, "hailstorm-operator", OPERATOR_NAMESPACE, (images,))
 
 
-def _install(
+def _upgrade(
     context: Context, wanted: cluster.Cluster, chart: str, namespace: str, values: Sequence[Path]
 ) -> None:
-    free_release(context, wanted, chart, namespace)
     with context.report.step(f"helm upgrade --install {chart}"):
         command = [str(context.paths.bin / "helm"), "upgrade", "--install", chart]
         command += [str(context.paths.root / "charts" / chart), "--namespace", namespace]

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from hailstorm_benchmarks import scalers
-from hailstorm_benchmarks.scalers import ScalersError, held, kubectl_of
+from hailstorm_benchmarks.scalers import ScalersError, held
+from hailstorm_drills.cluster import Cluster
 
 WIDE = {"minReplicas": 2, "maxReplicas": 4}
 # kubectl over a file of bounds: lists them beside their Deployments, and merges patches.
 KUBECTL = """\
-import json, pathlib, sys
-file, words = pathlib.Path(sys.argv[1]), sys.argv[2:]
+#!%s
+import json, os, pathlib, sys
+file, words = pathlib.Path(os.environ["KUBECONFIG"]), sys.argv[1:]
 bounds = json.loads(file.read_text())
 if words[0] == "get":
     replicas = {"dispatch": 3, "trip": 2, "asleep": 0, "dispatch-spare": 1}
@@ -45,10 +47,11 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def kubectl(tmp_path: Path, file: Path) -> list[str]:
-    program = tmp_path / "kubectl.py"
-    program.write_text(KUBECTL)
-    return [sys.executable, str(program), str(file)]
+def cluster(tmp_path: Path, file: Path) -> Cluster:
+    program = tmp_path / "kubectl"
+    program.write_text(KUBECTL % sys.executable)
+    program.chmod(0o755)
+    return Cluster(file, str(program))
 
 
 def bounds(file: Path) -> dict[str, Any]:
@@ -56,11 +59,11 @@ def bounds(file: Path) -> dict[str, Any]:
     return found
 
 
-def test_bounds_are_the_replicas_of_now_and_are_given_back(kubectl: list[str], file: Path) -> None:
+def test_bounds_are_the_replicas_of_now_and_are_given_back(cluster: Cluster, file: Path) -> None:
     before = bounds(file)
 
     def measure() -> None:
-        with held(kubectl) as told:
+        with held(cluster) as told:
             assert told == "dispatch 3, trip 2"
             assert bounds(file)["dispatch"] == {"minReplicas": 3, "maxReplicas": 3}
             assert bounds(file)["trip"] == {"minReplicas": 2, "maxReplicas": 2}
@@ -72,24 +75,24 @@ def test_bounds_are_the_replicas_of_now_and_are_given_back(kubectl: list[str], f
     assert bounds(file) == before
 
 
-def test_one_that_is_refused_leaves_none_held(
-    kubectl: list[str], file: Path, tmp_path: Path
-) -> None:
+def test_one_that_is_refused_leaves_none_held(cluster: Cluster, file: Path, tmp_path: Path) -> None:
     before = bounds(file)
     (tmp_path / "refuse-trip").touch()
-    with pytest.raises(ScalersError, match="trip: kubectl: refused"), held(kubectl):
+    with pytest.raises(ScalersError, match=r"trip: .*kubectl patch .*refused"), held(cluster):
         pytest.fail("held without its scalers")
     assert bounds(file) == before
 
 
-def test_whoever_is_killed_has_them_given_back(kubectl: list[str], file: Path) -> None:
+def test_whoever_is_killed_has_them_given_back(cluster: Cluster, file: Path) -> None:
     code = (
-        "import json, sys, time\nfrom hailstorm_benchmarks.scalers import held\n"
-        "with held(json.loads(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+        "import pathlib, sys, time\nfrom hailstorm_benchmarks.scalers import held\n"
+        "from hailstorm_drills.cluster import Cluster\n"
+        "with held(Cluster(pathlib.Path(sys.argv[1]), sys.argv[2])):\n"
+        "    print('held', flush=True)\n    time.sleep(60)\n"
     )
     path = str(Path(scalers.__file__).parents[1])
     holder = subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps(kubectl)],
+        [sys.executable, "-c", code, str(file), cluster.kubectl_program],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": path},
@@ -107,22 +110,25 @@ def test_whoever_is_killed_has_them_given_back(kubectl: list[str], file: Path) -
 
 
 def test_guard_says_which_bounds_it_could_not_give_back(
-    kubectl: list[str], file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    cluster: Cluster, file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with held(kubectl):
+    with held(cluster):
         (tmp_path / "refuse-trip").touch()
     assert bounds(file)["dispatch"] == WIDE
     assert "ServiceScalers are still held" in capfd.readouterr().err
 
 
 def test_cluster_that_cannot_be_asked_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ScalersError, match="kubectl"), held([str(tmp_path / "none")]):
+    with (
+        pytest.raises(ScalersError, match="kubectl"),
+        held(Cluster(tmp_path / "kubeconfig", str(tmp_path / "none" / "kubectl"))),
+    ):
         pytest.fail("held without a cluster")
     odd = tmp_path / "odd"
     odd.write_text("#!/bin/sh\necho '[]'\n")
     odd.chmod(0o755)
     with (
         pytest.raises(ScalersError, match="something else"),
-        held(kubectl_of(odd, tmp_path / "kubeconfig")),
+        held(Cluster(tmp_path / "kubeconfig", str(odd))),
     ):
         pytest.fail("held without a list")
