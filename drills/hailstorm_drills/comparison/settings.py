@@ -31,7 +31,7 @@ SPIKE_SECONDS: Final = 10
 # Of a pod's CPU time, gRPC and the interpreter included: `target` sees to it.
 CPU_MS_PER_CALL: Final = 2.6
 # Two hops through Envoy, and the quota: 40 to 48 calls/s a pod, the planned share, took 57.7 ms
-# on average (the HPA on CPU of a day, 2026-11-27), 5 more than their CPU time and their wait.
+# on average (cpu-hpa in docs/evidence/calls-take.json), 5 more than their CPU time and their wait.
 # Without it who plans by calls in flight plans for 55 % of a pod's limit and not for 60.
 BESIDE_MS: Final = 5.0
 # Of every arm, unless a comparison is asked for another: what a Deployment of two zones has.
