@@ -140,7 +140,8 @@ class Model:
 
     def cancel(self, number: int, actor: str, version: int | None) -> Outcome:
         trip = self._fresh(number)
-        if actor not in (trip.rider, trip.driver):
+        asked = trip.state == "OFFERED"
+        if actor not in (trip.rider, None if asked else trip.driver):
             return NotYoursError
         if version is not None and version != trip.version:
             return VersionChangedError

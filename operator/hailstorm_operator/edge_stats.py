@@ -34,14 +34,16 @@ class EdgeStats:
     Attributes:
         active: calls in flight.
         completed: answers of pods since Envoy's start; None when it does not say.
-        shed: calls refused for want of capacity since Envoy's start.
+        exhausted: those of them that refused the call for want of capacity.
         median_ms: how long half of the calls took at most; None when there were none.
+        overflow: calls that Envoy refused itself; no pod has answered them.
     """
 
     active: float
     completed: float | None = None
-    shed: float = 0.0
+    exhausted: float = 0.0
     median_ms: float | None = None
+    overflow: float = 0.0
 
 
 def stats_filter(cluster: str) -> str:
@@ -66,8 +68,9 @@ def parse_edge_stats(text: str, cluster: str) -> EdgeStats:
     return EdgeStats(
         active=_number(ACTIVE, found[ACTIVE]),
         completed=_number(COMPLETED, found[COMPLETED]) if COMPLETED in found else None,
-        shed=sum(_number(name, found[name]) for name in (EXHAUSTED, OVERFLOW) if name in found),
+        exhausted=_number(EXHAUSTED, found.get(EXHAUSTED, "0")),
         median_ms=_median(found.get(TIME, "")),
+        overflow=_number(OVERFLOW, found.get(OVERFLOW, "0")),
     )
 
 
@@ -76,8 +79,8 @@ def _number(name: str, text: str) -> float:
         value = float(text)
     except ValueError as error:
         raise StatsError(f"{name} is not a number: {text!r}") from error
-    if not math.isfinite(value):
-        raise StatsError(f"{name} is not a number: {text!r}")
+    if not math.isfinite(value) or value < 0:
+        raise StatsError(f"{name} is not a number of calls: {text!r}")
     return value
 
 

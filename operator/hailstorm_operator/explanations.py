@@ -151,7 +151,9 @@ def _planned(decision: Decision) -> list[str]:
         f"A pod is planned to hold {rules.in_flight_per_pod:g}, so {decision.planned:.1f} "
         f"ask for {_count(decision.wanted or 0, 'pod')}."
     )
-    if decision.memory.panicking:
+    if decision.memory.is_starting:
+        said.append("It has just started: nothing shrinks before it has seen a stable window.")
+    elif decision.memory.panicking:
         said.append("It is in panic: it follows the last seconds, and only upwards.")
     peak = demand.peak
     if peak is not None and peak > decision.planned + SHOWN:

@@ -176,7 +176,12 @@ class Gate:
             for pod in await self._looks.pods(deployment)
             if deployment_of_pod(pod) == self.spec.target
         ]
-        surged = [pod for pod in pods if current_hash and _hash(pod) == current_hash]
+        # One that leaves is of an earlier attempt with this template, and no canary of this one.
+        surged = [
+            pod
+            for pod in pods
+            if current_hash and _hash(pod) == current_hash and not _is_leaving(pod)
+        ]
         before, rollout = attempt.previous, memory.rollout
         facts = Facts(
             target_uid=deployment["metadata"]["uid"],
@@ -186,6 +191,7 @@ class Gate:
             replicas=int(deployment["spec"].get("replicas", 1)),
             surged=len(surged),
             arrived=records.is_available(deployment),
+            through=records.is_through(deployment),
             hold=holds.hold_state(deployment, self.name, attempt.digest),
             previous=Template(before.digest, before.number) if before else None,
             short_held=holds.is_short_held(deployment, self.spec.hold_max_seconds),
@@ -280,7 +286,8 @@ class Gate:
             status = pod.get("status") or {}
             addresses |= dict.fromkeys(_addresses(pod))
             for condition in status.get("conditions") or []:
-                if condition["type"] == "Ready" and condition["status"] == "True":
+                is_ready = condition["type"] == "Ready" and condition["status"] == "True"
+                if is_ready and not _is_leaving(pod):
                     ready.append(parse_time(condition["lastTransitionTime"]).timestamp())
             if _trouble(pod) is not None:
                 name = pod["metadata"]["name"]
@@ -307,7 +314,8 @@ class Gate:
             start = rollout.canary_since
             no_data = await self._fetch(reading, rollout, start, now)
             settled = now - SETTLED_SECONDS
-            seconds = known_seconds(self._seconds, start, now, settled)[-MAX_SECONDS:]
+            oldest = max(start, now - MAX_SECONDS)
+            seconds = known_seconds(self._seconds, oldest, now, settled)[-MAX_SECONDS:]
             before = known_seconds(self._seconds, start - BEFORE_SECONDS, start - 1, start)
         return Inputs(
             now=now,
@@ -338,7 +346,8 @@ class Gate:
             since = _made(reading.pods, added, start) - OVERLAP_SECONDS
             self._seconds = {at: one for at, one in self._seconds.items() if at < since}
             self._told_with |= added
-        first = int(start) - BEFORE_SECONDS
+        # A pod may have been ready for days before its release is looked at.
+        first = max(int(start) - BEFORE_SECONDS, int(now) - MAX_SECONDS)
         if self._seconds:
             first = max(first, max(self._seconds) - OVERLAP_SECONDS)
         window = await self._tallies.read(
@@ -513,6 +522,10 @@ class Gate:
         except ClusterError as error:
             # An Event is a courtesy; the record is what counts.
             logger.warning("event %s: %s", reason, error)
+
+
+def _is_leaving(pod: Json) -> bool:
+    return bool(pod["metadata"].get("deletionTimestamp"))
 
 
 def _hash(pod: Json) -> str:

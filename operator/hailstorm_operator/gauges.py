@@ -16,7 +16,7 @@ _LABELS: Final = r'(?:\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\})?'
 
 
 def parse_gauge(text: str, metric: str) -> float:
-    """Sum of a metric's lines. Raises StatsError when there are none or one is no number."""
+    """Sum of a metric's lines. Raises StatsError without any, for no number, and below zero."""
     pattern = re.compile(rf"{re.escape(metric)}{_LABELS}[ \t]+(\S+)")
     values = []
     for line in text.splitlines():
@@ -32,4 +32,6 @@ def parse_gauge(text: str, metric: str) -> float:
         values.append(value)
     if not values:
         raise StatsError(f"there is no metric {metric!r} in the answer")
+    if sum(values) < 0:
+        raise StatsError(f"{metric!r} is below zero: {sum(values):g} calls in flight")
     return sum(values)

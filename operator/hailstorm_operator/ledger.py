@@ -227,6 +227,11 @@ class Ledger:
             live=target.state_seen.live,
         )
         if after == before:
+            if records.is_closed(after) and (
+                after["outcome"] != api.OUTCOME_FAILED or records.has_recovered(after)
+            ):
+                # Autoscaled for months without a release, they would gather here.
+                target.forget_gone_pods()
             return
         target.record = await self._archive.write(record, after)
         if records.is_closed(after) and not records.is_closed(before):
@@ -238,7 +243,10 @@ class Ledger:
         record = target.record
         if record is None or records.is_closed(status_of(record)):
             return
-        status = {**status_of(record), "pods": list(target.pods.values())}
+        pods = list(target.pods.values())
+        status = {**status_of(record), "pods": pods[-records.MAX_PODS :]}
+        if len(pods) > records.MAX_PODS:
+            status["podsOmitted"] = len(pods) - records.MAX_PODS
         at = with_milliseconds(now)
         if target.deleted:
             reason, text = api.REASON_TARGET_DELETED, "the Deployment was deleted"

@@ -19,7 +19,11 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class PodView:
-    """One pod. `address` and `node` are "" until it has them; `ready` is false while it leaves."""
+    """
+    One pod. `address` and `node` are "" until it has them; `ready` is false while it leaves.
+
+    `unready_since` is since when it has not been ready, by the API's words; "" while it is.
+    """
 
     name: str
     address: str
@@ -31,6 +35,7 @@ class PodView:
     template: str = ""
     deletion_cost: str = ""
     version: int = 0
+    unready_since: str = ""
 
 
 @dataclass
@@ -77,9 +82,10 @@ def view_pod(body: Json) -> PodView:
         "Succeeded",
         "Failed",
     )
-    is_ready = any(
-        one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or []
-    )
+    conditions = {one["type"]: one for one in status.get("conditions") or []}
+    ready = conditions.get("Ready") or {}
+    is_ready = ready.get("status") == "True"
+    created = str(metadata.get("creationTimestamp", ""))
     version = str(metadata.get("resourceVersion", ""))
     return PodView(
         name=metadata["name"],
@@ -87,10 +93,12 @@ def view_pod(body: Json) -> PodView:
         node=str((body.get("spec") or {}).get("nodeName") or ""),
         ready=is_ready and not leaving,
         leaving=leaving,
-        created=str(metadata.get("creationTimestamp", "")),
+        created=created,
         labels=dict(metadata.get("labels") or {}),
         template=notes.get(api.TEMPLATE_ANNOTATION, ""),
         deletion_cost=notes.get(api.DELETION_COST_ANNOTATION, ""),
         # Opaque by the API's word, a growing number in every server there is.
         version=int(version) if version.isdigit() else 0,
+        # One that no node has taken yet has no such condition.
+        unready_since="" if is_ready else str(ready.get("lastTransitionTime") or created),
     )

@@ -35,17 +35,25 @@ class Policies:
         self._tallies = tallies
         self._gates: dict[Key, tuple[Gate | None, int, str, asyncio.Task[None]]] = {}
         self._claims: dict[Key, tuple[str, str]] = {}
+        self._turns: dict[Key, asyncio.Lock] = {}
 
     async def show_policy(self, body: dict[str, Any], *, deleted: bool = False) -> None:
         """Take the newest state of a RolloutPolicy. Status changes change nothing."""
+        key = (body["metadata"]["namespace"], body["metadata"]["name"])
+        # The watch and the resync may show one object at once; two that end its old
+        # gate together would each start a new one.
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            await self._take(key, body, deleted=deleted)
+
+    async def _take(self, key: Key, body: dict[str, Any], *, deleted: bool) -> None:
         metadata = body["metadata"]
-        key = (metadata["namespace"], metadata["name"])
         if deleted:
             await self._end(key, for_good=True)
             return
         generation, uid = int(metadata.get("generation", 0)), str(metadata["uid"])
         known = self._gates.get(key)
-        if known is None or known[1:3] != (generation, uid):
+        # An answer that was on its way is older than what the watch has told meanwhile.
+        if known is None or known[2] != uid or known[1] < generation:
             await self._end(key)
             gate: Gate | None = None
             problem = ""
@@ -89,7 +97,7 @@ class Policies:
             except NotFoundError:
                 gone = {"metadata": {"namespace": key[0], "name": key[1]}}
                 self._inventory.show_policy(gone, deleted=True)
-                await self._end(key, for_good=True)
+                await self.show_policy(gone, deleted=True)
                 continue
             self._inventory.show_policy(body)
             await self.show_policy(body)

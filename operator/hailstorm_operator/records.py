@@ -136,7 +136,7 @@ def advance_record(
     gathers what becomes of its pods, and notes if it recovers.
     """
     after: Status = {**status, "phases": list(status.get("phases", []))}
-    if is_closed(status) and status.get("reason") != api.REASON_DEADLINE:
+    if is_closed(status) and (status.get("reason") != api.REASON_DEADLINE or has_recovered(status)):
         return after
     served = {line["name"]: line for line in status.get("pods", [])}
     lines = sorted(
@@ -232,6 +232,27 @@ def is_available(deployment: Json) -> bool:
         int(status.get(name, 0)) for name in ("updatedReplicas", "availableReplicas", "replicas")
     ]
     return bool(caught_up and not spec.get("paused") and counts == [wanted] * 3)
+
+
+def is_through(deployment: Json) -> bool:
+    """
+    Whether Kubernetes calls the rollout of the present template complete.
+
+    It was once, whatever has become of a replica since: a drained node or a scale-up makes no
+    new rollout.
+    """
+    spec, status = deployment["spec"], deployment.get("status") or {}
+    wanted = int(spec.get("replicas", 1))
+    caught_up = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    is_complete = any(
+        one["type"] == "Progressing" and one.get("reason") == api.REASON_ARRIVED
+        for one in status.get("conditions") or []
+    )
+    # A template that was there before is found again, and its rollout not begun yet.
+    is_everywhere = [int(status.get(name, 0)) for name in ("updatedReplicas", "replicas")]
+    return bool(
+        caught_up and not spec.get("paused") and is_complete and is_everywhere == [wanted] * 2
+    )
 
 
 def newest_record(records: Iterable[Json], target_uid: str) -> Json | None:
@@ -343,6 +364,11 @@ def _observed_revision(deployment: Json, default: int | None) -> int | None:
     if observed < metadata.get("generation", 0) or text is None:
         return default
     return int(text)
+
+
+def has_recovered(status: Json) -> bool:
+    """Whether a rollout that failed by its deadline has arrived after all: all is told."""
+    return any(phase["phase"] == api.PHASE_RECOVERED for phase in status.get("phases") or [])
 
 
 def _confirm_revision(status: Status, deployment: Json) -> None:

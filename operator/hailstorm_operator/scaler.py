@@ -25,7 +25,13 @@ from hailstorm_operator.explanations import explain
 from hailstorm_operator.inventory import DeploymentView, EdgePod, Inventory
 from hailstorm_operator.ownership import Ownership
 from hailstorm_operator.recorder_client import RecorderClient
-from hailstorm_operator.scaler_rules import demand_of, round_of, round_without_target, rules_of
+from hailstorm_operator.scaler_rules import (
+    demand_of,
+    late_pods,
+    round_of,
+    round_without_target,
+    rules_of,
+)
 from hailstorm_operator.scaler_teller import ScalerTeller
 from hailstorm_operator.scaling import Decision, decide_scale
 from hailstorm_operator.scaling_inputs import Capacity, Inputs, first_memory
@@ -79,7 +85,8 @@ class ScalerLoop:
         )
         self._memory = first_memory(time.time())
         self._kept: Decision | None = None
-        self._own_write: tuple[int, int, float] | None = None
+        # What the watch may still show, what was written, and when.
+        self._own_write: tuple[frozenset[int], int, float] | None = None
         edge = spec.signal.cluster if isinstance(spec.signal, EdgeSignal) else ""
         self._events = EventWatch(self._teller.status.get("scaleEvents") or [], recorder, edge)
         self._signal_seconds = 0.0
@@ -180,7 +187,7 @@ class ScalerLoop:
             view = self._inventory.deployments[key]
         if self._own_write is not None:
             before, after, at = self._own_write
-            if view.replicas == before and time.monotonic() - at < OWN_WRITE_SECONDS:
+            if view.replicas in before and time.monotonic() - at < OWN_WRITE_SECONDS:
                 # The watch has not shown our own write yet; nobody scaled it back.
                 return replace(view, replicas=after)
             self._own_write = None
@@ -193,9 +200,12 @@ class ScalerLoop:
         view: DeploymentView,
         conflict: tuple[str, str] | None,
     ) -> Inputs:
+        rules = rules_of(self.spec, self._events.startup_seconds)
+        pods = self._inventory.pods.of((self.namespace, self.spec.target.name))
+        overdue, stuck = late_pods(pods, now, rules)
         return Inputs(
             now=now,
-            rules=rules_of(self.spec, self._events.startup_seconds),
+            rules=rules,
             demand=demand_of(self._windows, reading, now),
             capacity=Capacity(
                 replicas=view.replicas,
@@ -204,9 +214,12 @@ class ScalerLoop:
                 rollout_in_progress=view.rollout_in_progress or self._is_judged(view),
                 conflict=conflict[0] if conflict else "",
                 set_by=view.replicas_set_by,
-                spares=self.spec.spares.count,
+                # Those that a smaller count has not taken away yet hold connections, too.
+                spares=max(self.spec.spares.count, self._spares.asked_for),
                 spares_serving=self._spares.in_service,
                 spares_ready=self._spares.able,
+                overdue=overdue,
+                stuck=stuck,
             ),
             memory=self._memory,
         )
@@ -248,7 +261,9 @@ class ScalerLoop:
             self._memory = replace(self._memory, last_change=decision.inputs.now)
             raise
         written = time.monotonic()
-        self._own_write = (view.replicas, decision.desired, written)
+        # Of two writes in a row the watch may not have shown the first one yet.
+        before = self._own_write[0] if self._own_write is not None else frozenset()
+        self._own_write = (before | {view.replicas}, decision.desired, written)
         metrics.DECISION_SECONDS.observe(written - started)
         if decision.action == "up":
             self._events.written(

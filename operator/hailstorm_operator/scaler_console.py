@@ -97,6 +97,12 @@ def explain_scaler(scaler: Json) -> list[str]:
     latest = status.get("latest")
     if not latest:
         return [*inactive, f"{name} has not decided anything yet."]
+    rules = latest.get("decider", 1)
+    if rules != DECIDER_VERSION:
+        # Decided again by others it might come out as what it never was.
+        text = latest.get("explanation", "without an explanation")
+        told = f"{name} was decided by rules {rules}, and these are {DECIDER_VERSION}: {text}."
+        return [*inactive, told, f"As of {latest.get('at', 'an unknown time')}."]
     signal = status.get("signal") or {}
     try:
         decision = replay(latest)

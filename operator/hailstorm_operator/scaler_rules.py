@@ -1,12 +1,16 @@
-"""From a spec, the windows and a reading to what the decider takes. Pure."""
+"""From a spec, the windows, a reading and the pods to what the decider takes. Pure."""
+
+from collections.abc import Iterable
 
 from hailstorm_operator import api
 from hailstorm_operator.inventory import NO_DEPLOYMENT, DeploymentView
-from hailstorm_operator.scaling import Decision, pods_for
+from hailstorm_operator.pod_views import PodView
+from hailstorm_operator.scaling import Decision, patience, pods_for
 from hailstorm_operator.scaling_inputs import Demand, Rules
 from hailstorm_operator.signals import Reading
 from hailstorm_operator.spares import Round
 from hailstorm_operator.specs import ScalerSpec
+from hailstorm_operator.timestamps import parse_time
 from hailstorm_operator.windows import SignalWindows
 
 
@@ -43,7 +47,19 @@ def demand_of(windows: SignalWindows, reading: Reading, now: float) -> Demand:
         slope=windows.slope(now),
         shed=reading.shed_in_flight,
         is_rising=windows.is_rising(now),
+        looks=windows.looks(now),
     )
+
+
+def late_pods(pods: Iterable[PodView], now: float, rules: Rules) -> tuple[int, int]:
+    """How many pods are overdue, and how many of them stuck (`scaling.patience`)."""
+    ages = [
+        now - parse_time(pod.unready_since).timestamp()
+        for pod in pods
+        if pod.unready_since and not pod.leaving
+    ]
+    overdue, stuck = patience(rules)
+    return sum(age >= overdue for age in ages), sum(age >= stuck for age in ages)
 
 
 def round_of(decision: Decision, view: DeploymentView, *, is_judged: bool) -> Round:

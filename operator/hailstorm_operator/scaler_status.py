@@ -166,6 +166,8 @@ def _panic(decision: Decision) -> Condition:
     if not memory.panicking:
         return Condition(api.CONDITION_PANICKING, False, api.REASON_DEMAND_STEADY, "")
     text = "nothing shrinks until a stable window has passed and all replicas are ready"
+    if memory.is_starting:
+        return Condition(api.CONDITION_PANICKING, True, api.REASON_JUST_STARTED, text)
     return Condition(api.CONDITION_PANICKING, True, api.REASON_DEMAND_STEP, text)
 
 

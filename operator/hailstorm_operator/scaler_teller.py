@@ -45,6 +45,11 @@ class ScalerTeller:
         if not due or now < self._retry_at:
             return
         try:
+            if self._written is None:
+                # What an earlier version told of the last decision is merged with what this one
+                # does, and would be in its inputs for ever.
+                nothing = {"latest": None}
+                await self._cluster.set_scaler_status(self._namespace, self._name, nothing)
             await self._cluster.set_scaler_status(self._namespace, self._name, self.status)
         except ClusterError:
             self._retry_at = now + STATUS_RETRY_SECONDS

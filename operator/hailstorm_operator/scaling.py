@@ -50,6 +50,10 @@ START_SEEN_SHARE: Final = 0.5
 # the average of four by a quarter, and a day has 172,800 looks. A load that is more
 # than the pods can serve is far beyond it within a second (`hailstorm simulate`).
 CHANCE_DEVIATIONS: Final = 5.0
+# A load of 85 % of what five pods hold passed for more than that once in ten seconds, and a pod
+# was started that nobody needed (seen). With two deviations of the few looks there are, not once
+# in an hour; a load that is more shows as a queue half a second later.
+KNEE_DEVIATIONS: Final = 2.0
 # For so long a load that the replicas cannot hold is left to the spares, and so long they have
 # to carry it before the first successor is started. They serve within a second, what had
 # queued up by then is gone in another two, and then the fast window has to forget it.
@@ -57,8 +61,7 @@ SPARE_PATIENCE_SECONDS: Final = 5.0
 # A queue that still rises after so long is more than they carry: where pods' changes reach their
 # EndpointSlice together they are in the Service within 0.9 s, and it turns when they are enough.
 RISING_PATIENCE_SECONDS: Final = 1.0
-# A pod that takes so many times what its kind takes to start may never serve; while the load
-# is more than the others hold, it is waited for so long, a stable window at least. A guess.
+# A pod that takes so many times what its kind takes to start may never serve. A guess.
 STARTS_PATIENCE: Final = 2.0
 # Once is somebody's wish, twice a correction, three times another controller.
 CONTEST_WRITES: Final = 3
@@ -187,9 +190,6 @@ def _remember(inputs: Inputs, by_other: bool) -> Memory:
         over = calm >= rules.stable_window_seconds and (served or calm >= patience)
         memory = replace(memory, panicking=not over, is_starting=memory.is_starting and not over)
     memory = _lean(memory, inputs)
-    is_missing = capacity.ready < capacity.replicas
-    missing_since = (memory.missing_since or inputs.now) if is_missing else 0.0
-    memory = replace(memory, missing_since=missing_since)
     if inputs.demand.state == "stale":
         # What came while nothing was seen is not known, and might come again.
         memory = replace(memory, seen_since=inputs.now)
@@ -216,11 +216,18 @@ def _lean(memory: Memory, inputs: Inputs) -> Memory:
     capacity, rules, fast = inputs.capacity, inputs.rules, inputs.demand.fast
     if fast is None:
         return memory
-    if not capacity.spares_ready or pods_for(fast, rules) <= capacity.ready:
+    held = rules.knee * capacity.ready
+    is_over = pods_for(fast, rules) <= capacity.ready
+    # With the last spare out there is nobody to lean on.
+    if not capacity.spares_ready or is_over or (fast <= held and not capacity.spares_serving):
         return replace(memory, leaning_since=0.0, carried_since=0.0, lacking_since=0.0)
-    begins = fast > rules.knee * capacity.ready and not _is_chance(inputs.demand)
+    # What lasts for a stable window is no chance, however it scatters.
+    lasts = (inputs.demand.stable or 0.0) > held
+    begins = fast > held and (lasts or not _is_chance(inputs.demand))
     leaning_since = memory.leaning_since or (inputs.now if begins else 0.0)
-    if leaning_since > 0 and fast <= rules.knee * (capacity.ready + capacity.spares_serving):
+    carries = fast <= rules.knee * (capacity.ready + capacity.spares_serving)
+    # A door that refuses the rest makes any load look carried.
+    if leaning_since > 0 and carries and not _is_refused(inputs):
         carried_since = memory.carried_since or inputs.now
         return replace(
             memory, leaning_since=leaning_since, carried_since=carried_since, lacking_since=0.0
@@ -254,8 +261,11 @@ def _plan(inputs: Inputs, panicking: bool) -> float | None:
 
 def _is_beyond(inputs: Inputs) -> bool:
     """Whether the fast window is more than the replicas can hold, and no chance."""
-    demand, rules = inputs.demand, inputs.rules
-    above = demand.fast is not None and demand.fast > rules.knee * inputs.capacity.replicas
+    demand = inputs.demand
+    held = inputs.rules.knee * inputs.capacity.replicas
+    # Of calls in flight as of a Poisson count, and of an average of so many looks.
+    margin = KNEE_DEVIATIONS * math.sqrt(held / demand.looks) if demand.looks else 0.0
+    above = demand.fast is not None and demand.fast > held + margin
     return above and not _is_chance(demand)
 
 
@@ -308,7 +318,8 @@ def _grow(
     startable = max(replicas, capacity.ready + at_once)
     if desired > startable:
         desired, clamp = startable, at_once_says
-    return desired, clamp
+    # A bound that has moved it already is what decided, unless more comes on top.
+    return (desired, clamp) if desired > replicas or not bound else (replicas, bound)
 
 
 def _sees_too_little(inputs: Inputs, memory: Memory) -> bool:
@@ -332,15 +343,12 @@ def _startable_at_once(inputs: Inputs, memory: Memory, planned: float) -> tuple[
     spares carry the load nothing is in a hurry: first the queue of the step has to be gone,
     then their successors come one by one.
     """
-    most = inputs.rules.max_pods_in_creation
     if not memory.leaning_since:
-        return _startable_without_spares(inputs, memory, planned)
+        return _startable_without_spares(inputs, planned)
     if memory.carried_since:
-        since = max(memory.carried_since, memory.last_change)
-        if inputs.now - since >= _stuck_after(inputs.rules):
-            return most, api.CLAMP_CREATION
         is_calm = inputs.now - memory.carried_since >= SPARE_PATIENCE_SECONDS
-        return _few_of(inputs) if is_calm else 0, api.CLAMP_SPARED
+        few = _few_of(inputs) if is_calm else 0
+        return few + _lost(inputs, is_urgent=False), api.CLAMP_SPARED
     is_too_much = (
         inputs.demand.is_rising and inputs.now - memory.lacking_since >= RISING_PATIENCE_SECONDS
     )
@@ -349,10 +357,10 @@ def _startable_at_once(inputs: Inputs, memory: Memory, planned: float) -> tuple[
     # What the spares have is not lacking: a hiccup of a third of a second, three seconds after
     # they had it all, was answered with four pods, and cost six seconds of calls (seen).
     serving = inputs.capacity.ready + inputs.capacity.spares_serving
-    return _as_lacking(inputs, memory, inputs.demand.fast or 0.0, serving, api.CLAMP_SPARED)
+    return _as_lacking(inputs, inputs.demand.fast or 0.0, serving, api.CLAMP_SPARED)
 
 
-def _startable_without_spares(inputs: Inputs, memory: Memory, planned: float) -> tuple[int, str]:
+def _startable_without_spares(inputs: Inputs, planned: float) -> tuple[int, str]:
     """
     As many at once as the load lacks to be held at all; those that bring room, one by one.
 
@@ -361,33 +369,48 @@ def _startable_without_spares(inputs: Inputs, memory: Memory, planned: float) ->
     """
     # The plan looks ahead along a slope, and the last seconds see what it averages away.
     fast = 0.0 if _is_chance(inputs.demand) else inputs.demand.fast or 0.0
-    return _as_lacking(inputs, memory, max(planned, fast), inputs.capacity.ready, api.CLAMP_ROOM)
+    return _as_lacking(inputs, max(planned, fast), inputs.capacity.ready, api.CLAMP_ROOM)
 
 
-def _as_lacking(
-    inputs: Inputs, memory: Memory, load: float, serving: int, clamp: str
-) -> tuple[int, str]:
+def _as_lacking(inputs: Inputs, load: float, serving: int, clamp: str) -> tuple[int, str]:
     """As many as `serving` pods are short of to hold a load, a few at the least."""
-    rules, demand = inputs.rules, inputs.demand
+    rules = inputs.rules
     most = rules.max_pods_in_creation
-    # Of what is refused it is not known how much there would be in flight.
-    is_refused = demand.shed > rules.tolerance * (demand.fast or 0.0)
-    patience = _stuck_after(rules)
-    if load > rules.knee * serving:
-        soon = max(rules.stable_window_seconds, STARTS_PATIENCE * rules.startup_seconds)
-        patience = min(patience, soon)
-    is_stuck = memory.missing_since > 0 and inputs.now - memory.missing_since >= patience
+    lost = _lost(inputs, is_urgent=load > rules.knee * serving)
     # At the knee they hold it, with nothing to spare.
     at_once = max(_pods_of(load, rules.knee) - serving, _few_of(inputs))
-    if is_refused or is_stuck or at_once >= most:
-        return most, api.CLAMP_CREATION
-    return at_once, clamp
+    if _is_refused(inputs) or at_once >= most:
+        return most + lost, api.CLAMP_CREATION
+    return at_once + lost, clamp
 
 
-def _stuck_after(rules: Rules) -> float:
-    """Seconds after which a pod can never start, it seems: it must not keep all others from it."""
+def _is_refused(inputs: Inputs) -> bool:
+    """Whether so much is refused that nobody knows how much there would be in flight."""
+    demand = inputs.demand
+    return demand.shed > inputs.rules.tolerance * (demand.fast or 0.0)
+
+
+def _lost(inputs: Inputs, *, is_urgent: bool) -> int:
+    """
+    How many pods that do not start are waited for no longer, by others in their place.
+
+    They take nothing from those that do, so they are none of those that are starting.
+    """
+    capacity = inputs.capacity
+    never = capacity.overdue if is_urgent else capacity.stuck
+    # A surge of a rollout that does not start is no replica that is missing.
+    return min(never, max(0, capacity.replicas - capacity.ready))
+
+
+def patience(rules: Rules) -> tuple[float, float]:
+    """
+    Seconds after which a pod that is not ready is overdue, and after which it is stuck.
+
+    While the others cannot hold the load the first is waited for, else the second.
+    """
+    starts = STARTS_PATIENCE * rules.startup_seconds
     windows = PANIC_PATIENCE_WINDOWS * rules.stable_window_seconds
-    return max(windows, STARTS_PATIENCE * rules.startup_seconds)
+    return max(rules.stable_window_seconds, starts), max(windows, starts)
 
 
 def _few_of(inputs: Inputs) -> int:

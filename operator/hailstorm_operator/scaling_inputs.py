@@ -13,7 +13,7 @@ SignalState = Literal["fresh", "partial", "stale"]
 
 # Written into each kept decision. Raised when the same inputs may give another
 # decision, so that a replay knows which ones are not its own.
-DECIDER_VERSION: Final = 6
+DECIDER_VERSION: Final = 7
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class Demand:
         slope: steady growth, in calls in flight a second; 0 when it falls or is not steady.
         shed: how much of `fast` are refused calls: shed/s times service time.
         is_rising: whether the newest sample says that there will be more.
+        looks: of how many samples `fast` is the average; 0 when not known.
     """
 
     fast: float | None
@@ -80,6 +81,7 @@ class Demand:
     slope: float = 0.0
     shed: float = 0.0
     is_rising: bool = False
+    looks: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Capacity:
         spares: pods of the same kind beside the replicas: they hold connections, too.
         spares_serving: how many of those serve now; they are capacity, but no replicas.
         spares_ready: how many of them serve or could at once.
+        overdue: pods of the target that have not been ready for longer than a start takes.
+        stuck: those of them that have not been for so long that they never may (`patience`).
     """
 
     replicas: int
@@ -105,6 +109,8 @@ class Capacity:
     spares: int = 0
     spares_serving: int = 0
     spares_ready: int = 0
+    overdue: int = 0
+    stuck: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,6 @@ class Memory:
             they last ceased to; 0 when they have not to.
         carried_since: since when they do; 0 while they do not.
         lacking_since: since when they have to and do not; 0 otherwise.
-        missing_since: since when a replica is not ready, be it one or another; 0 while none is.
         is_starting: whether the panic is that of a start, and not of a demand.
     """
 
@@ -137,7 +142,6 @@ class Memory:
     leaning_since: float = 0.0
     carried_since: float = 0.0
     is_starting: bool = False
-    missing_since: float = 0.0
     lacking_since: float = 0.0
 
 

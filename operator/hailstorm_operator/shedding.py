@@ -31,8 +31,9 @@ class Shedding:
         self._counters: dict[str, EdgeStats] = {}
         # When each Envoy said what its counters hold.
         self._heard: dict[str, float] = {}
-        # (time, refused, answered) since the entry before.
+        # (time, refused, served) since the entry before.
         self._steps: deque[tuple[float, float, float]] = deque()
+        self._at = 0.0
         self._since: float | None = None
         self._service_seconds: float | None = None
         self._in_flight = 0.0
@@ -45,7 +46,7 @@ class Shedding:
         A counter that has fallen belongs to an Envoy that started anew; what it
         counts since then counts, what got lost with its forerunner does not.
         """
-        shed = answered = 0.0
+        shed = answered = exhausted = 0.0
         for name, now in stats.items():
             before = self._counters.get(name)
             if before is None:
@@ -54,7 +55,9 @@ class Shedding:
             # and all at once it would look like a step.
             silence = at - self._heard[name]
             share = min(1.0, self._window / silence) if silence > 0 else 1.0
-            shed += share * _grown(before.shed, now.shed)
+            refused = share * _grown(before.exhausted, now.exhausted)
+            exhausted += refused
+            shed += refused + share * _grown(before.overflow, now.overflow)
             if before.completed is not None and now.completed is not None:
                 answered += share * _grown(before.completed, now.completed)
         # The same answer once more, while it is young, is no news.
@@ -63,10 +66,15 @@ class Shedding:
         # Of an Envoy that is silent for a moment the last counters stay.
         self._counters |= stats
         self._in_flight = sum(one.active for one in stats.values())
+        last, self._at = self._at, at
         if self._since is None:
             self._since = at
             return
-        self._steps.append((at, shed, answered))
+        if at - last > self._window:
+            # Nobody was heard for longer: what has come is that of one window.
+            self._steps.clear()
+            self._since = at - self._window
+        self._steps.append((at, shed, max(0.0, answered - exhausted)))
         while self._steps[0][0] <= at - self._window:
             self._since = self._steps.popleft()[0]
         if shed > QUIET_SHARE * answered:
@@ -85,7 +93,7 @@ class Shedding:
         """Refused calls a second over the fast window."""
         if not self._steps or self._since is None:
             return 0.0
-        return self._totals()[0] / (self._steps[-1][0] - self._since)
+        return sum(step[1] for step in self._steps) / (self._steps[-1][0] - self._since)
 
     def service_seconds(self) -> float:
         """
@@ -96,15 +104,10 @@ class Shedding:
         """
         if self._service_seconds is not None:
             return self._service_seconds
-        shed, total = self._totals()
-        if not self._steps or self._since is None or total <= shed:
+        served = sum(step[2] for step in self._steps)
+        if not self._steps or self._since is None or not served:
             return 0.0
-        return self._in_flight * (self._steps[-1][0] - self._since) / (total - shed)
-
-    def _totals(self) -> tuple[float, float]:
-        shed = sum(step[1] for step in self._steps)
-        # A refusal by Envoy itself is no answer of a pod.
-        return shed, max(shed, sum(step[2] for step in self._steps))
+        return self._in_flight * (self._steps[-1][0] - self._since) / served
 
 
 def _grown(before: float, now: float) -> float:

@@ -90,11 +90,13 @@ class SparePool:
             )
             self.facts = replace(self.facts, problem=(api.REASON_SPARE_NAME_TAKEN, text))
             return
-        if self._spec.count == 0:
+        if self._spec.count == 0 and (found is None or is_free):
             self.facts = PoolFacts()
-            if found is not None and is_free:
+            if found is not None:
                 await self._patch(found, {}, 0)
             return
+        # Of a count that became 0 the facts are needed for as long as one serves: by them it is
+        # seen, and labelled out.
         try:
             target = await self._cluster.get_deployment(self._namespace, self._target)
         except NotFoundError:

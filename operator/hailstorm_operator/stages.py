@@ -49,8 +49,8 @@ class Facts:
     A Deployment as the gate has just read it.
 
     `replicas` are those it is to have, `surged` counts pods of its template, `arrived`
-    says that every replica is one of them and available, `previous` is the newest other
-    revision. `paused_by_user` says that spec.paused is not our hold.
+    says that every replica is one of them and available, `through` that they were once,
+    `previous` is the newest other revision. `paused_by_user` says that spec.paused is not our hold.
     """
 
     target_uid: str
@@ -69,6 +69,7 @@ class Facts:
     paused_by_user: bool = False
     has_lost_its_marks: bool = False
     has_own_cause: bool = False
+    through: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,8 @@ def _begin(memory: Memory, facts: Facts, now: float) -> Step:
         return Step("release", memory)
     stable = memory.stable
     if stable is None:
-        if facts.arrived:
+        if facts.arrived or facts.through:
+            # One of its replicas may be away just now; that makes it no release to judge.
             return Step("remember", replace(memory, stable=_here(facts)))
         if facts.previous is None:
             # The very first release: there is nothing to compare with or go back to.
@@ -199,9 +201,11 @@ def _begin(memory: Memory, facts: Facts, now: float) -> Step:
     # Whoever rolls back is in a hurry; a template that was never promoted has to
     # go through the gate all the same.
     trusted = facts.kind == api.TRIGGER_ROLLBACK and facts.digest not in memory.unproven
-    # What rolled while no operator looked has nothing left to hold or to compare with.
+    # What rolled while no operator looked has nothing left to hold or to compare with. Of one that
+    # was taken back before, Kubernetes may still mean that time.
+    was_through = facts.through and facts.digest not in memory.unproven
     rollout = Rollout(
-        stage="Passing" if trusted or facts.arrived else "Surging",
+        stage="Passing" if trusted or facts.arrived or was_through else "Surging",
         digest=facts.digest,
         revision=facts.revision,
         kind=facts.kind,

@@ -103,6 +103,12 @@ class WarmSpares:
         return sum(one.ready and (one.serving or one.in_step) for one in self._spares())
 
     @property
+    def asked_for(self) -> int:
+        """How many spares there are to be now: more than the spec says while those still serve."""
+        pool = self._inventory.deployments.get(self._key)
+        return 0 if pool is None or self._pool.is_foreign else pool.replicas
+
+    @property
     def idle(self) -> frozenset[str]:
         """Names of the spares that wait; empty until the Service they serve behind is known."""
         # Before that one cannot tell, and a silent one in service is to be missed.

@@ -51,6 +51,10 @@ class SignalWindows:
         """Average over the fast window, or None without a sample in it."""
         return _average(self._last(now, self.fast_seconds))
 
+    def looks(self, now: float) -> int:
+        """How many samples the fast window holds."""
+        return len(self._last(now, self.fast_seconds))
+
     def is_rising(self, now: float) -> bool:
         """Whether the newest sample is above the one before it and above the fast window."""
         newest = self._last(now, self.fast_seconds)

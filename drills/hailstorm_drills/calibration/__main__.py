@@ -217,10 +217,11 @@ def _measure(
     try:
         _clean(cluster, namespace, name)
         cluster.apply(manifests.subject(deployment))
+        uid = str(cluster.get(f"replicaset/{name}", namespace)["metadata"]["uid"])
         print(f"calibrate: a copy of a pod of {options.name}, in no Service", flush=True)
         address: list[str] = []
         wait_for(
-            lambda: _pod_missing(cluster, namespace, deployment["metadata"]["name"], address),
+            lambda: _pod_missing(cluster, namespace, deployment["metadata"]["name"], uid, address),
             POD_SECONDS,
             "the copy of the pod runs",
             sleep=lambda _: time.sleep(LOOK_SECONDS),
@@ -244,10 +245,19 @@ def _measure(
 
 
 def _pod_missing(
-    cluster: Cluster, namespace: str, deployment: str, address: list[str]
+    cluster: Cluster, namespace: str, deployment: str, uid: str, address: list[str]
 ) -> str | None:
+    """
+    What keeps the pod of the ReplicaSet `uid` from being loaded; None, and its address, if nothing.
+
+    The pod of a calibration before this one may still be there while it ends: it carries the
+    same label, and would fail amid the levels.
+    """
     label = f"{manifests.CALIBRATION_LABEL}={deployment}"
     for pod in cluster.get("pods", namespace, "--selector", label)["items"]:
+        owners = [str(owner["uid"]) for owner in pod["metadata"].get("ownerReferences") or []]
+        if uid not in owners or "deletionTimestamp" in pod["metadata"]:
+            continue
         status = pod.get("status") or {}
         conditions = {c["type"]: c["status"] for c in status.get("conditions") or []}
         if conditions.get("ContainersReady") == "True" and status.get("podIP"):

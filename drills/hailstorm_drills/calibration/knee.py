@@ -7,8 +7,9 @@ past it when p99 leaves the SLO, when calls fail, or when the throughput hardly
 grew; the knee is the level before the first such one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 # Levels are a quarter to a whole apart; a gain below this is flat, and above it the
@@ -28,13 +29,18 @@ class KneeError(ValueError):
 
 @dataclass(frozen=True)
 class Level:
-    """One level: calls in flight, answers a second, p99, and what was not answered with OK."""
+    """
+    One level: calls in flight, answers a second, p99, and what was not answered with OK.
+
+    `codes` holds the status codes of the calls by name, OK included.
+    """
 
     concurrency: int
     throughput: float
     p99_ms: float | None
     calls: int
     failed: int
+    codes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ def read_level(line: Mapping[str, Any]) -> Level:
         p99_ms=line["p99_ms"],
         calls=line["calls"],
         failed=line["calls"] - line["codes"].get("OK", 0),
+        codes=dict(line["codes"]),
     )
 
 
@@ -65,12 +72,10 @@ def find_knee(levels: Sequence[Level], slo_ms: float | None = None) -> Knee:
     Raises KneeError when the first level is past it already, when none is, or when
     there is nothing to go by.
     """
-    if not levels or levels[0].p99_ms is None or levels[0].calls < LEAST_CALLS:
-        codes = f"{levels[0].failed} of {levels[0].calls} failed" if levels else "no level"
-        raise KneeError(
-            f"too few answers at the first level ({codes}): check --method and --request, "
-            "or make --level-seconds longer"
-        )
+    if not levels:
+        raise KneeError("there is no level to go by")
+    if levels[0].p99_ms is None or levels[0].calls < LEAST_CALLS:
+        raise KneeError(_too_few(levels[0]))
     limit = slo_ms if slo_ms is not None else P99_FACTOR * levels[0].p99_ms
     before: Level | None = None
     for level in levels:
@@ -87,6 +92,21 @@ def find_knee(levels: Sequence[Level], slo_ms: float | None = None) -> Knee:
     raise KneeError(
         f"no knee up to {levels[-1].concurrency} in flight: throughput still grew and p99 was "
         f"{levels[-1].p99_ms:g} ms of {limit:g}; go further with --levels"
+    )
+
+
+def _too_few(first: Level) -> str:
+    """What is wrong with a first level of fewer calls than tell a p99, and what to try."""
+    told = f"{first.calls} calls at the first level, {first.failed} of them failed"
+    if first.failed:
+        codes = ", ".join(f"{name} {n}" for name, n in sorted(first.codes.items()) if name != "OK")
+        return f"{told} ({codes or 'of unknown codes'}): check --method and --request"
+    if first.calls == 0:
+        return f"{told}: none was answered in time; make --level-seconds longer than a call takes"
+    times = math.ceil(LEAST_CALLS / first.calls)
+    return (
+        f"{told}, and {LEAST_CALLS} are needed: calls are slow, so make --level-seconds"
+        f" {times} times as long"
     )
 
 

@@ -7,12 +7,14 @@ Only reads belong here: a pod is called some thousand times with one request.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.message import DecodeError
 
 _MIDTOWN: Final = {"latitude": 40.7580, "longitude": -73.9855}
 _BATTERY: Final = {"latitude": 40.7061, "longitude": -74.0087}
@@ -31,6 +33,9 @@ OURS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
         {"cityId": "nyc", "riderId": "calibration"},
     ),
 }
+
+_FULL_NAME: Final = re.compile(r"/[\w.]+/\w+")
+_MADE_BY: Final = "`buf build -o` or `protoc --include_imports -o`"
 
 
 class MethodError(ValueError):
@@ -58,6 +63,8 @@ def choose_call(
         if deployment not in OURS:
             raise MethodError(f"write --method /package.Service/Method: {deployment} is not ours")
         method, values = OURS[deployment]
+    if not _FULL_NAME.fullmatch(method):
+        raise MethodError(f"--method {method}: write /package.Service/Method")
     if request_hex is not None:
         try:
             return Call(method, bytes.fromhex(request_hex))
@@ -71,19 +78,28 @@ def choose_call(
     if not values:
         return Call(method, b"")
     if descriptors is None:
-        raise MethodError("--request needs --descriptors, a file of `buf build -o` or `protoc -o`")
+        raise MethodError(f"--request needs --descriptors, a file of {_MADE_BY}")
     return Call(method, serialise(method, values, descriptors))
 
 
 def serialise(method: str, values: Mapping[str, Any], descriptors: Path) -> bytes:
     """The request of the method with those fields. Raises MethodError."""
+    pool = descriptor_pool.DescriptorPool()
     try:
         files = descriptor_pb2.FileDescriptorSet.FromString(descriptors.read_bytes())
+        for file in files.file:
+            pool.Add(file)  # type: ignore[no-untyped-call, unused-ignore]
     except OSError as error:
         raise MethodError(f"--descriptors: {error}") from None
-    pool = descriptor_pool.DescriptorPool()
-    for file in files.file:
-        pool.Add(file)  # type: ignore[no-untyped-call, unused-ignore]
+    except DecodeError:
+        raise MethodError(
+            f"--descriptors: {descriptors} is no set of descriptors; make it by {_MADE_BY}"
+        ) from None
+    except TypeError as error:
+        # So the pool says that a file imports what is not in the set.
+        raise MethodError(
+            f"--descriptors: {descriptors} lacks what it imports; make it by {_MADE_BY} ({error})"
+        ) from None
     service, _, name = method.strip("/").partition("/")
     try:
         found = pool.FindServiceByName(service).methods_by_name[name]

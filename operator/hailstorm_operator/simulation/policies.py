@@ -232,6 +232,7 @@ class Ours:
             scatter=windows.scatter(now),
             slope=windows.slope(now),
             is_rising=windows.is_rising(now),
+            looks=windows.looks(now),
         )
         capacity = Capacity(
             seen.replicas,

@@ -9,6 +9,7 @@ drivers who accept, for which only trip is needed.
 """
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -73,8 +74,9 @@ class GuardedCalls:
         It is NORMAL, as looking for a driver is never a mere view. Raises
         grpc.aio.AioRpcError, for `explain`; ServiceError when no call was made.
         """
-        # The whole cap when there is no deadline, hence the margin on both sides.
-        left = remaining_seconds(self._call_seconds + self._margin_seconds) - self._margin_seconds
+        # Exactly our patience where that is shorter: `(2.0 + 0.05) - 0.05` is less than 2.0, and
+        # no time-out of ours ever counted against a neighbour.
+        left = min(self._call_seconds, remaining_seconds(math.inf) - self._margin_seconds)
         if left < _LEAST_SECONDS:
             raise DeadlineExceededError("the deadline leaves no time for matching")
         own_patience = left >= self._call_seconds
@@ -92,6 +94,8 @@ class GuardedCalls:
         if code is grpc.StatusCode.DEADLINE_EXCEEDED and not spent:
             # It was our patience that ended, not our caller's.
             return NeighbourUnavailableError(
-                f"{neighbour} did not answer within {self._call_seconds} s"
+                f"{neighbour} did not answer within {self._call_seconds} s",
+                # It would keep another pod of ours waiting for as long, with the rider's time.
+                retry_elsewhere=False,
             )
         return error_from_rpc(error, neighbour)

@@ -54,11 +54,16 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What a cell was like at the last look; `pressure` is smoothed over looks."""
+    """
+    What a cell was like at the last look; `pressure` is smoothed over looks.
+
+    Its drivers were counted at `counted_at`, by the clock: a look may have done without.
+    """
 
     demand: Demand
     idle_drivers: int
     pressure: float
+    counted_at: float
 
 
 class Market:
@@ -146,38 +151,53 @@ class Market:
                 demands.setdefault(place, Demand(0, 0))
         turn = asyncio.Semaphore(SEARCHES_AT_ONCE)
 
-        async def supply(place: Place) -> int | None:
+        failures: list[ServiceError] = []
+
+        async def supply(place: Place) -> tuple[int, float] | None:
             async with turn:
                 try:
-                    return await self._idle_drivers(place)
-                except ResourceExhaustedError:
-                    # Of dozens one is soon shed, and must not end the whole look: who
-                    # was idle at the last one will do, and a new cell waits for the next.
+                    return await self._idle_drivers(place), self._clock.monotonic()
+                except ServiceError as error:
+                    # Of dozens one is soon shed, or lies where nobody can look, and must not end
+                    # the whole look: who was idle at the last one will do for a while, and a new
+                    # cell waits for the next.
+                    is_shed = isinstance(error, ResourceExhaustedError)
+                    if not is_shed:
+                        failures.append(error)
                     before = self._cells.get(place)
-                    return None if before is None else before.idle_drivers
+                    if before is None:
+                        return None
+                    age = self._clock.monotonic() - before.counted_at
+                    is_good = is_shed or age <= self._stale_seconds
+                    return (before.idle_drivers, before.counted_at) if is_good else None
 
         supplies = await asyncio.gather(*(supply(place) for place in demands))
+        if failures and len(failures) == len(demands):
+            # Nobody was counted anywhere: no look at all.
+            raise failures[0]
         now = self._clock.monotonic()
         elapsed, self._looked_at = now - self._looked_at, now
         self._cells = {
-            place: self._weigh(place, demand, idle, elapsed)
-            for (place, demand), idle in zip(demands.items(), supplies, strict=True)
-            if idle is not None
+            place: self._weigh(place, demand, counted, elapsed)
+            for (place, demand), counted in zip(demands.items(), supplies, strict=True)
+            if counted is not None
         }
         self._has_looked, self._is_shed = True, False
         self._weighed.set(len(self._cells))
 
-    def _weigh(self, place: Place, demand: Demand, idle: int, elapsed: float) -> Cell:
+    def _weigh(
+        self, place: Place, demand: Demand, counted: tuple[int, float], elapsed: float
+    ) -> Cell:
+        idle, counted_at = counted
         observed = pressure_of(demand.requests, idle)
         if not self._has_looked:
             # Nothing is known of the time before, in which the other pods came to
             # their prices; from 1.0 on, each roll would make the city cheap.
-            return Cell(demand, idle, observed)
+            return Cell(demand, idle, observed, counted_at)
         known = self._cells.get(place)
         before = known.pressure if known else MIN_MULTIPLIER
-        return Cell(
-            demand, idle, smoothed(before, observed, elapsed, self._settings.memory_seconds)
-        )
+        pressure = smoothed(before, observed, elapsed, self._settings.memory_seconds)
+        return Cell(demand, idle, pressure, counted_at)
 
     async def _idle_drivers(self, place: Place) -> int:
         city_id, cell = place
@@ -188,8 +208,13 @@ class Market:
         )
         return len(found)
 
+    @property
+    def _stale_seconds(self) -> float:
+        """How long what was seen is good for."""
+        return LOOKS_UNTIL_STALE * self._settings.poll_milliseconds / 1000
+
     def _known(self, place: Place) -> Cell | None:
-        stale_seconds = LOOKS_UNTIL_STALE * self._settings.poll_milliseconds / 1000
+        stale_seconds = self._stale_seconds
         if self._is_shed:
             # A crowd sheds looks, and is what gates are for. But after the window none
             # of the requests counts that were seen.

@@ -174,6 +174,9 @@ class Matcher:
                     chosen = choice.driver_ids
                     # Others are about to have them; looking further, they would only be in the way.
                     taken |= choice.kept_for_others
+                    if free and not chosen and choice.kept_for_others:
+                        # All ten of a crowd's nearest are others'; the next ten may be free.
+                        continue
                 else:
                     # Alone, or those chosen for us were taken meanwhile: no second wait.
                     chosen = choose_candidates(found, taken, settings.candidates)

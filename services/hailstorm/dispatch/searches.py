@@ -28,6 +28,7 @@ from hailstorm.trip.v1 import trip_pb2
 MAX_KEPT: Final = 1_000
 
 T = TypeVar("T")
+_Key = tuple[str, str]
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,9 @@ class Searches:
         self._looks: set[asyncio.Task[bool]] = set()
         # Apart from the looks: whoever sleeps between two of them takes no one's place.
         self._kept: set[asyncio.Task[None]] = set()
+        # City and id of the trips that wait here, and of those that are looked for just now.
+        self._waiting: set[_Key] = set()
+        self._under_way: set[_Key] = set()
 
     def wake(self) -> None:
         """A trip has just lost its driver: look at once."""
@@ -64,8 +68,12 @@ class Searches:
         It is this process's until `min_age_seconds`, then whoever claims it; what
         is dropped here for want of room, or with the process, is found then.
         """
-        if len(self._kept) < MAX_KEPT:
-            _start(self._kept, self._look_again(trip))
+        key = (trip.city_id, trip.trip_id)
+        # A rider's app that asks again with its key waits here already.
+        if len(self._kept) < MAX_KEPT and key not in self._waiting:
+            self._waiting.add(key)
+            rider = _start(self._kept, self._look_again(trip))
+            rider.add_done_callback(lambda _: self._waiting.discard(key))
 
     async def run(self) -> None:
         """Search until the server drains; then the others find what is left."""
@@ -120,6 +128,11 @@ class Searches:
 
     async def _search(self, search: Any) -> bool:
         """Whether the trip needs another look."""
+        key = (search.trip.city_id, search.trip.trip_id)
+        if key in self._under_way:
+            # Location is slow, and the lease was over before the look; two find no more than one.
+            return True
+        self._under_way.add(key)
         try:
             return await self._matcher.go_on(search)
         except ServiceError as error:
@@ -127,6 +140,8 @@ class Searches:
             _log.warning("a search was cut short: %s", error, extra={"trip_id": _id(search)})
         except Exception:
             _log.exception("a search failed", extra={"trip_id": _id(search)})
+        finally:
+            self._under_way.discard(key)
         return True
 
 

@@ -19,10 +19,10 @@ from hailstorm.location.positions import (
     Fix,
     Known,
     Ping,
-    Refusal,
     decide_batch,
     drivers_to_look_up,
     new,
+    refuse_all_of,
 )
 from hailstorm.location.records import (
     ORDER_CHARACTERS,
@@ -36,21 +36,26 @@ from hailstorm.location.settings import PositionSettings
 from hailstorm.location.store import Command, Script, Store
 from hailstorm.runtime.clock import Clock
 
-# Lua's answer for a record that was already newer; no record is so short.
+# Lua's answers for a record that was already newer, and for one that is this very one; no record
+# is so short.
 _REFUSED: Final = "0"
+_SAME: Final = "="
 _AVAILABLE: Final = Availability.AVAILABLE
 
 _COMPARE_AND_SET = Script.of(f"""
 -- KEYS: records. ARGV: milliseconds to live, the new records, a line each: one
 -- long argument is packed in a tenth of the time that many short ones take.
 -- Returns a line for each: the record that was replaced, nothing when there was
--- none, or 0 when the one that is there is as new or newer.
+-- none, 0 when the one that is there is as new or newer, or = when it is this very
+-- one: another copy of the call was faster, and its place in the index is right.
 local replies, i = {{}}, 0
 for record in string.gmatch(ARGV[2], '[^\\n]+') do
   i = i + 1
   local key = KEYS[i]
   local old = redis.call('GET', key) or ''
-  if old ~= '' and string.sub(old, 1, {ORDER_CHARACTERS})
+  if old == record then
+    replies[i] = '{_SAME}'
+  elseif old ~= '' and string.sub(old, 1, {ORDER_CHARACTERS})
       >= string.sub(record, 1, {ORDER_CHARACTERS}) then
     replies[i] = '{_REFUSED}'
   else
@@ -98,7 +103,8 @@ class Drivers:
         for driver_id, record in records.items():
             known[driver_id], indexed[driver_id] = read_record(record)
         decisions = decide_batch(pings, known, now_ms, self._settings)
-        await self._write(city_id, slots, records, indexed, decisions, now_ms)
+        lost = await self._write(city_id, slots, records, indexed, decisions, now_ms)
+        refuse_all_of(lost, pings, decisions)
         return decisions
 
     async def positions(self, city_id: str, driver_ids: Iterable[str]) -> list[Fix]:
@@ -140,13 +146,13 @@ class Drivers:
         indexed: Mapping[str, tuple[int, str] | None],
         decisions: Decisions,
         now_ms: int,
-    ) -> None:
+    ) -> set[str]:
         """
-        Write the latest of each driver, and its place in the index with it.
+        Write the latest of each driver, and its place in the index with it; who lost a race.
 
         The index is changed as if the records that were read still stood, which
         saves a round trip in all calls but those that lose a race: they put it
-        right afterwards, and what they lost becomes refused as stale.
+        right afterwards, and what they lost is stale.
         """
         latest = decisions.latest
         writes: list[_Write] = []
@@ -179,6 +185,7 @@ class Drivers:
         replies = await self._store.write([*commands, *changes])
 
         wrong: list[Entry] = []
+        lost: set[str] = set()
         for write, reply in zip(writes, replies, strict=False):
             # Nearly always, and then there is nothing to look at one by one.
             if reply == "\n".join(write.olds).encode():
@@ -187,16 +194,16 @@ class Drivers:
             for driver_id, was, old in zip(write.driver_ids, write.olds, replaced, strict=True):
                 if old == was:
                     continue
-                if old != _REFUSED:
+                if old not in (_REFUSED, _SAME):
                     wrong += _indexed(old)
                     continue
-                decisions.refused.append((latest[driver_id][0], Refusal.STALE))
-                decisions.accepted_count -= 1
-                if driver_id in added:
+                lost.add(driver_id)
+                # What the other copy has put in is what this one would take out.
+                if old == _REFUSED and driver_id in added:
                     wrong.append(added[driver_id][0])
-        decisions.refused.sort()
         if wrong:
             await self._store.write(self._index.update(Change(city_id, wrong, (), now_ms)))
+        return lost
 
     def _now_ms(self) -> int:
         return int(self._clock.now() * 1000)

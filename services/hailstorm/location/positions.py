@@ -7,7 +7,7 @@ clocks are wrong looks exactly like a fleet that has gone home.
 """
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -144,6 +144,20 @@ def decide_batch(
     decisions.accepted_count = len(pings) - len(refused)
     refused.sort()
     return decisions
+
+
+def refuse_all_of(driver_ids: Collection[str], pings: Sequence[Ping], decisions: Decisions) -> None:
+    """Somebody else was faster with these drivers: all that was accepted of them is stale."""
+    if not driver_ids:
+        return
+    refused = {index for index, _ in decisions.refused}
+    stale = [
+        (index, Refusal.STALE)
+        for index, ping in enumerate(pings)
+        if ping[0] in driver_ids and index not in refused
+    ]
+    decisions.refused = sorted([*decisions.refused, *stale])
+    decisions.accepted_count -= len(stale)
 
 
 def decide_ping(

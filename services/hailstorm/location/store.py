@@ -56,6 +56,9 @@ _AWAY: Final = (
     RedisTimeoutError,
 )
 
+# What a server answers that was master when the connection was made, and hangs up on nobody.
+_DEMOTED: Final = (MasterDownError, ReadOnlyError)
+
 _log = logging.getLogger(__name__)
 
 
@@ -261,7 +264,11 @@ class Server:
     async def _execute(self, commands: Sequence[Command]) -> list[Any]:
         connection = await self._connected()
         try:
-            return await connection.ask(commands)
+            results = await connection.ask(commands)
+            if any(isinstance(result, _DEMOTED) for result in results):
+                # Whoever is master now has the name by now; this one would be asked for ever.
+                connection.close()
+            return results
         finally:
             if connection.is_open:
                 self._idle.append(connection)

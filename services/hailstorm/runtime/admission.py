@@ -42,6 +42,9 @@ _PUSHBACK_STEP: Final = 1.25
 # Weight of the last measurement's arrivals; ten a second, so it forgets in one.
 _PUSHBACK_SMOOTHING: Final = 0.2
 
+# Whether it is a stream, and its class: what is refused of one says nothing of the others.
+_SORTS: Final = tuple((is_stream, each) for is_stream in (False, True) for each in Priority)
+
 # Of a call that no pace counts.
 NO_TICKET: Final = 0
 
@@ -80,9 +83,10 @@ class Admission:
         self.unary_in_flight = 0
         self.streams_open = 0
         self._most_in_flight = 0
-        self._arrived = dict.fromkeys(Priority, 0)
-        self._refused = dict.fromkeys(Priority, 0)
-        self._refused_part = dict.fromkeys(Priority, 0.0)
+        # By whether they are streams, and their class.
+        self._arrived = dict.fromkeys(_SORTS, 0)
+        self._refused = dict.fromkeys(_SORTS, 0)
+        self._refused_part = dict.fromkeys(_SORTS, 0.0)
         self._last_arrival = clock.monotonic()
 
     @property
@@ -111,7 +115,7 @@ class Admission:
         is not counted before `enter`.
         """
         self._last_arrival = self._clock.monotonic()
-        self._arrived[priority] += 1
+        self._arrived[is_stream, priority] += 1
         if is_stream:
             self._check_streams(priority)
             return
@@ -158,18 +162,18 @@ class Admission:
         if self._pace is not None:
             self._pace.observe(wait_seconds)
         self._most_in_flight = self.unary_in_flight
-        for priority in Priority:
-            if arrived := self._arrived[priority]:
-                part = min(1.0, self._refused[priority] / arrived)
-                before = self._refused_part[priority]
-                self._refused_part[priority] = before + _PUSHBACK_SMOOTHING * (part - before)
+        for sort in _SORTS:
+            if arrived := self._arrived[sort]:
+                part = min(1.0, self._refused[sort] / arrived)
+                before = self._refused_part[sort]
+                self._refused_part[sort] = before + _PUSHBACK_SMOOTHING * (part - before)
             else:
-                self._refused_part[priority] *= 1 - _PUSHBACK_SMOOTHING
-            self._arrived[priority] = self._refused[priority] = 0
+                self._refused_part[sort] *= 1 - _PUSHBACK_SMOOTHING
+            self._arrived[sort] = self._refused[sort] = 0
 
-    def pushback_seconds(self, priority: Priority) -> float:
-        """When to come again: later, the more of the same class are refused."""
-        served = max(1 - self._refused_part[priority], 1e-3)
+    def pushback_seconds(self, priority: Priority, *, is_stream: bool = False) -> float:
+        """When to come again: later, the more of the same class and kind are refused."""
+        served = max(1 - self._refused_part[is_stream, priority], 1e-3)
         # In steps of a quarter, so that refusals are alike and need not be built anew.
         step = round(math.log(1 / served) / math.log(_PUSHBACK_STEP))
         return min(MOST_PUSHBACK_SECONDS, LEAST_PUSHBACK_SECONDS * _PUSHBACK_STEP**step)
@@ -183,14 +187,15 @@ class Admission:
 
     def _check_streams(self, priority: Priority) -> None:
         if self.streams_open >= self._max_streams:
+            self._refused[True, priority] += 1
             raise ResourceExhaustedError(
                 f"{self._max_streams} streams are open; try again",
                 reason="TOO_MANY_STREAMS",
-                retry_after_seconds=self.pushback_seconds(priority),
+                retry_after_seconds=self.pushback_seconds(priority, is_stream=True),
             )
 
     def _refuse_unary(self, priority: Priority) -> None:
-        self._refused[priority] += 1
+        self._refused[False, priority] += 1
         raise ResourceExhaustedError(
             f"{self.unary_in_flight} calls are in flight; try again",
             reason="TOO_MANY_CALLS",

@@ -74,6 +74,8 @@ class Door:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                # Whoever watches again must not ask a cancelled one for its result.
+                self._knocks.clear()
 
     def _look(self, channel: Any) -> None:
         wait = 0.0

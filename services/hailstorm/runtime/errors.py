@@ -22,7 +22,7 @@ answered with INTERNAL.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import grpc
 
@@ -32,6 +32,8 @@ ERROR_DOMAIN: Final = "hailstorm"
 # Envoy does not heed gRPC's pushback. This it does: an answer that carries it is
 # not retried, unless its route asks for `envoy-ratelimited`.
 NO_RETRY_KEY: Final = "x-envoy-ratelimited"
+# gRPC's own word for when to come again (gRFC A6), in milliseconds.
+PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,18 +179,38 @@ def error_from_rpc(error: grpc.aio.AioRpcError, dependency: str) -> ServiceError
     Say for our caller what a failed call to `dependency` means.
 
     A dependency that is away, overloaded or cancelled us is worth another try;
-    a spent deadline is spent for our caller too. Any other code is about the
+    a spent deadline is spent for our caller too. When it says when to come again, our
+    caller is told no sooner. Any other code is about the
     request that *we* made, so it is our defect unless the caller of this
     function has handled it before: the returned ServiceError is INTERNAL.
     """
     code = error.code()
+    told = _told_seconds(error)
     details = error.details() or "no details"
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         # The edge has tried it on other pods by now; trying us again would
         # multiply its tries by its tries.
-        return UnavailableError(f"{dependency} cannot be reached: {details}", retry_elsewhere=False)
+        return UnavailableError(
+            f"{dependency} cannot be reached: {details}",
+            retry_elsewhere=False,
+            retry_after_seconds=max(told, UnavailableError.default_retry_after_seconds),
+        )
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return ResourceExhaustedError(f"{dependency} is overloaded: {details}")
+        return ResourceExhaustedError(
+            f"{dependency} is overloaded: {details}",
+            retry_after_seconds=max(told, ResourceExhaustedError.default_retry_after_seconds),
+        )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceededError(f"{dependency} did not answer in time")
     return ServiceError(f"{dependency} answered {code.name}: {details}", reason="UNEXPECTED_ANSWER")
+
+
+def _told_seconds(error: Any) -> float:
+    """When to come again, as a server of ours says; 0 where nothing is said."""
+    for key, value in error.trailing_metadata() or ():
+        if key == PUSHBACK_KEY:
+            try:
+                return max(0.0, int(value) / 1000)
+            except ValueError:
+                return 0.0
+    return 0.0

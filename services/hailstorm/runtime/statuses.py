@@ -17,6 +17,7 @@ from google.rpc import error_details_pb2, status_pb2
 from hailstorm.runtime.errors import (
     ERROR_DOMAIN,
     NO_RETRY_KEY,
+    PUSHBACK_KEY,
     InvalidArgumentError,
     ResourceExhaustedError,
     RetryableError,
@@ -24,7 +25,6 @@ from hailstorm.runtime.errors import (
 )
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
-PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
 
 # gRPC refuses trailers above 8 KiB by default; a request with 500 wrong fields
 # must still be answered, so the details name this many of them.

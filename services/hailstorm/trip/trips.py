@@ -168,8 +168,13 @@ def decide_drive(
 def decide_cancel(
     trip: Trip, actor_id: str, reason: str, expected_version: int | None, now: dt.datetime
 ) -> Trip:
-    """The trip after its rider or driver called it off. Errors as for `decide_drive`."""
-    if actor_id not in (trip.rider_id, trip.driver_id):
+    """
+    The trip after its rider or driver called it off. Errors as for `decide_drive`.
+
+    A driver who was only asked is not its driver: they decline, and others are asked.
+    """
+    driver_id = None if trip.state is State.OFFERED else trip.driver_id
+    if actor_id not in (trip.rider_id, driver_id):
         raise NotYoursError(trip.trip_id, actor_id)
     _check_version(trip, expected_version)
     by = "CancelledByRider" if actor_id == trip.rider_id else "CancelledByDriver"

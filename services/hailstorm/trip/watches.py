@@ -71,7 +71,8 @@ class Watch(watches.Watch):
             self.trip, self.after_version = trip, trip.version
             self.is_over = trip.state in FINAL
         position, self._position = self._position, None
-        if position is not None and position.driver_id == self.trip.driver_id:
+        # Nothing follows the end of the trip, whose driver it keeps.
+        if position is not None and not self.is_over and position.driver_id == self.trip.driver_id:
             yield position
 
 

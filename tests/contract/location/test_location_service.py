@@ -18,10 +18,11 @@ from hailstorm.location.store import Store
 from hailstorm.location.v1 import location_pb2, location_pb2_grpc
 from hailstorm.runtime.admission import Admission
 from hailstorm.runtime.clock import SystemClock
+from hailstorm.runtime.errors import PUSHBACK_KEY
 from hailstorm.runtime.interceptor import ServerInterceptor
 from hailstorm.runtime.process import ServerSettings
 from hailstorm.runtime.server import build_server, listen
-from hailstorm.runtime.statuses import DETAILS_KEY, PUSHBACK_KEY
+from hailstorm.runtime.statuses import DETAILS_KEY
 from hailstorm.runtime.telemetry import ServerMetrics
 from integration.stores import free_port
 

@@ -205,6 +205,34 @@ async def test_racing_servers_keep_the_newest_and_count_the_rest_as_stale(
     assert 20 <= accepted <= 200
 
 
+async def test_second_copy_of_a_report_leaves_what_the_first_has_put_in(
+    new_drivers: Callable[..., Drivers],
+    index_kind: IndexKind,
+    redis: RedisServer,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An edge that gave a slow server up sends the same report to another one."""
+    drivers, others = new_drivers(index_kind), new_drivers(index_kind)
+    await drivers.report("nyc", [ping(4)])
+    batch = [ping(5, THERE), ping(6, THERE)]
+    read = store.read
+
+    async def read_and_lose_time(commands: Sequence[Command]) -> list[Any]:
+        records = await read(commands)
+        monkeypatch.setattr(store, "read", read)
+        assert (await others.report("nyc", batch)).accepted_count == 2
+        return records
+
+    monkeypatch.setattr(store, "read", read_and_lose_time)
+    decisions = await drivers.report("nyc", batch)
+    # All of it is stale, and the driver can be found.
+    assert decisions.accepted_count == 0
+    assert reasons(decisions) == [(0, Refusal.STALE), (1, Refusal.STALE)]
+    (member,) = indexed_members(redis, index_kind)
+    assert member.rpartition("|")[2] == "6"
+
+
 @pytest.mark.parametrize(
     ("mine", "theirs", "refused"),
     [

@@ -6,7 +6,13 @@ import time
 import pytest
 from prometheus_client import CollectorRegistry
 
-from hailstorm.location.store import Command, Store, StoreUnavailableError
+from hailstorm.location.store import (
+    Command,
+    Server,
+    Store,
+    StoreMetrics,
+    StoreUnavailableError,
+)
 from hailstorm.runtime.calls import Call, enter_call
 from hailstorm.runtime.clock import SystemClock
 from hailstorm.runtime.errors import DeadlineExceededError, ResourceExhaustedError
@@ -46,6 +52,24 @@ async def test_redis_that_does_not_answer_in_its_own_time_is_away(own_redis: Red
     finally:
         own_redis.thaw()
     await store.close()
+
+
+async def test_redis_that_was_demoted_is_left(own_redis: RedisServer) -> None:
+    """One that hangs up on nobody when another becomes master behind the same name."""
+    settings = settings_of(own_redis)
+    server = Server(settings, SystemClock(), StoreMetrics(CollectorRegistry()))
+    write = Command(("SET", "a", "1"))
+    await server.write([write])
+    kept = set(server._connections)
+    own_redis.command("REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(StoreUnavailableError):
+        await server.write([write])
+    assert not any(connection.is_open for connection in kept)
+    # The name is looked up again, and answers for whoever is master by then.
+    own_redis.command("REPLICAOF", "NO", "ONE")
+    assert await server.write([write]) == [b"OK"]
+    assert not kept & server._connections
+    await server.close()
 
 
 async def test_too_many_in_line_is_load_and_not_a_defect(own_redis: RedisServer) -> None:

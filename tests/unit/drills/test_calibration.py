@@ -6,10 +6,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from google.protobuf import descriptor_pb2
 
 from hailstorm_drills.calibration import __main__ as command
 from hailstorm_drills.calibration.__main__ import CalibrateError
-from hailstorm_drills.calibration.knee import KneeError, Level, find_knee
+from hailstorm_drills.calibration.knee import KneeError, Level, find_knee, read_level
 from hailstorm_drills.calibration.manifests import (
     CALIBRATION_LABEL,
     GATE,
@@ -109,10 +110,31 @@ def test_knee_is_refused_when_the_first_level_is_past_it():
         find_knee(RISING, slo_ms=10)
 
 
-@pytest.mark.parametrize("levels", [[], [level(1, 0, None, calls=0)], [level(1, 2, 50.0, calls=6)]])
-def test_knee_is_refused_without_answers(levels):
-    with pytest.raises(KneeError, match="too few answers"):
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [
+        ([], "no level to go by"),
+        ([level(1, 0, None, calls=0)], "none was answered in time; make --level-seconds longer"),
+        # A method that takes 0.5 s: nothing is wrong with it.
+        ([level(1, 2, 500.0, calls=6)], "make --level-seconds 4 times as long"),
+        ([level(1, 0, None, calls=6, failed=6)], "of unknown codes.*check --method"),
+    ],
+)
+def test_knee_is_refused_without_answers(levels, told):
+    with pytest.raises(KneeError, match=told):
         find_knee(levels)
+
+
+def test_a_method_that_is_not_served_is_told_by_its_code():
+    line = {
+        "concurrency": 1,
+        "throughput": 0.0,
+        "p99_ms": None,
+        "calls": 60,
+        "codes": {"OK": 1, "UNIMPLEMENTED": 59},
+    }
+    with pytest.raises(KneeError, match=r"59 of them failed \(UNIMPLEMENTED 59\)"):
+        find_knee([read_level(line)])
 
 
 def test_conclude_gives_a_patch_and_the_images_it_holds_for():
@@ -234,6 +256,8 @@ def test_choose_call_says_what_is_missing():
         (("shop", None, None, None, None), "--method"),
         (("shop", "/a.B/C", "{", None, None), "no JSON"),
         (("shop", "/a.B/C", None, "xyz", None), "--request-hex"),
+        (("shop", "a.B/C", None, "", None), "/package.Service/Method"),
+        (("shop", "/a.B.C", None, None, None), "/package.Service/Method"),
         (("shop", "/a.B/C", '{"a": 1}', None, None), "--descriptors"),
         (("shop", "/a.B/C", '{"a": 1}', None, DESCRIPTORS), "knows no"),
         (("trip", "/hailstorm.trip.v1.TripService/GetTrip", '{"a": 1}', None, DESCRIPTORS), "a"),
@@ -244,6 +268,40 @@ def test_choose_call_says_what_is_missing():
     ):
         with pytest.raises(MethodError, match=told):
             choose_call(*arguments)
+
+
+def test_descriptors_that_are_none_are_told(tmp_path):
+    noise = tmp_path / "noise.pb"
+    noise.write_bytes(b"\xff\xff\xff")
+    alone = tmp_path / "alone.pb"
+    lacking = descriptor_pb2.FileDescriptorSet()
+    lacking.file.add(name="shop.proto", package="shop", dependency=["other.proto"])
+    alone.write_bytes(lacking.SerializeToString())
+    for path, told in ((noise, "no set of descriptors"), (alone, "lacks what it imports")):
+        with pytest.raises(MethodError, match=rf"{told}.*--include_imports"):
+            choose_call("shop", "/shop.Shop/Get", '{"a": 1}', None, path)
+
+
+def pod(owner, address="10.0.0.1", **metadata):
+    metadata = {"name": f"of-{owner}", "ownerReferences": [{"uid": owner}], **metadata}
+    conditions = [{"type": "ContainersReady", "status": "True"}]
+    return {"metadata": metadata, "status": {"podIP": address, "conditions": conditions}}
+
+
+def test_the_pod_of_a_calibration_before_is_not_loaded(monkeypatch, tmp_path):
+    def missing(*pods):
+        monkeypatch.setattr(Cluster, "get", lambda *_: {"items": list(pods)})
+        address = []
+        told = command._pod_missing(Cluster(tmp_path), "place", "shop", "new", address)
+        return told, address
+
+    # It serves until its grace is over, and comes first by its name.
+    before = pod("before", "10.0.0.9")
+    assert missing(before, pod("new")) == (None, ["10.0.0.1"])
+    told, address = missing(before)
+    assert "no pod yet" in told
+    assert address == []
+    assert missing(pod("new", deletionTimestamp="2026-01-01T00:00:00Z"))[1] == []
 
 
 def condition(images, note, target=8.0):

@@ -16,7 +16,7 @@ cluster.dispatch.upstream_rq_time: P0(1,1) P25(4.03,3.06) P50(23.5,26.1) P75(30,
 
 
 def test_figures_are_read_from_a_text_answer() -> None:
-    assert parse_edge_stats(ANSWER, "dispatch") == EdgeStats(7.0, 1200.0, 32.0, 23.5)
+    assert parse_edge_stats(ANSWER, "dispatch") == EdgeStats(7.0, 1200.0, 30.0, 23.5, 2.0)
 
 
 def test_envoy_that_only_knows_the_gauge_is_enough() -> None:

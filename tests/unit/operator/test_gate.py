@@ -229,6 +229,29 @@ async def test_template_that_was_taken_back_is_judged_again_when_it_returns() ->
     assert world.digest == old
 
 
+async def test_pod_of_an_earlier_attempt_that_drains_is_no_canary() -> None:
+    story = Story()
+    world = story.world
+    await story.settled()
+    new = world.roll("two")
+    await story.run(8)
+    memory = story.gate._memory
+    assert memory is not None
+    assert memory.rollout is not None
+    assert memory.rollout.canary_since is not None
+    # It leaves, and stays ready for as long as it drains; nobody is made in its place yet.
+    (pod,) = world.pods_of(new)
+    pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    reading = await story.gate._read(memory)
+    assert reading is not None
+    assert reading.facts.surged == 0
+    seen = story.gate._observe(reading, memory.having(canary_since=None), world.now).rollout
+    assert seen is not None
+    assert seen.canary_since is None
+    # What it still answers counts for the new template.
+    assert pod["status"]["podIP"] in seen.addresses
+
+
 @pytest.mark.parametrize("silent", [3, 60])
 async def test_verdict_on_an_earlier_attempt_is_not_carried_out_again(silent: float) -> None:
     story = Story()

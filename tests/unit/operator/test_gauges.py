@@ -32,6 +32,13 @@ def test_missing_gauge_is_an_error_and_not_zero(text: str) -> None:
         parse_gauge(text, "calls")
 
 
+def test_gauge_below_zero_is_an_error() -> None:
+    # One that was taken down twice for a call; how many there are it does not say.
+    assert parse_gauge('calls{kind="a"} -1\ncalls{kind="b"} 3\n', "calls") == 2.0
+    with pytest.raises(StatsError, match="below zero: -5"):
+        parse_gauge("calls -5\n", "calls")
+
+
 @pytest.mark.parametrize("value", ["NaN", "+Inf", "many"])
 def test_gauge_that_is_no_number_is_an_error(value: str) -> None:
     with pytest.raises(StatsError, match="not a number"):

@@ -32,6 +32,19 @@ def test_pod_that_ends_is_not_ready() -> None:
     assert view_pod(pod()).address == ""
 
 
+def test_pod_tells_since_when_it_is_not_ready() -> None:
+    assert view_pod(body()).unready_since == ""
+    waiting = body()
+    waiting["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    waiting["status"]["conditions"] = [{"type": "PodScheduled", "status": "False"}]
+    assert view_pod(waiting).unready_since == "2026-01-01T00:00:00Z"
+    # Not since it was made: it has served meanwhile.
+    waiting["status"]["conditions"] = [
+        {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:05:00Z"}
+    ]
+    assert view_pod(waiting).unready_since == "2026-01-01T00:05:00Z"
+
+
 def test_event_older_than_our_own_write_is_passed_over() -> None:
     pods = PodViews()
     pods.show(body("5", **{api.DELETION_COST_ANNOTATION: "1"}))

@@ -197,3 +197,33 @@ async def test_pod_is_shown_to_the_gate_of_its_deployment_alone() -> None:
     assert shown == ["app"]
     assert place.world.reads == asked
     await place.policies.stop()
+
+
+async def test_answer_that_is_older_than_what_the_watch_told_changes_nothing(place: Place) -> None:
+    old, new = place.body(), place.body(mode="observe")
+    new["metadata"]["generation"] = 2
+    await place.policies.show_policy(new)
+    kept = place.policies._gates["place", "careful"][0]
+    # A resync had asked before.
+    await place.policies.show_policy(old)
+    assert place.policies._gates["place", "careful"][0] is kept
+    # One that was made anew begins at its first generation.
+    old["metadata"]["uid"] = "another"
+    await place.policies.show_policy(old)
+    assert place.policies._gates["place", "careful"][0] is not kept
+
+
+async def test_watch_and_resync_together_leave_one_gate(place: Place) -> None:
+    await place.policies.show_policy(place.body())
+    bodies = []
+    for generation in (2, 3):
+        body = place.body()
+        body["metadata"]["generation"] = generation
+        bodies.append(body)
+    before = {task for task in asyncio.all_tasks() if task.get_name().startswith("gate ")}
+    await asyncio.gather(*(place.policies.show_policy(body) for body in reversed(bodies)))
+    await asyncio.sleep(0)
+    gates = {task for task in asyncio.all_tasks() if task.get_name().startswith("gate ")}
+    assert len(gates) == 1
+    assert not gates & before
+    assert place.policies._gates["place", "careful"][1] == 3

@@ -9,6 +9,7 @@ from hailstorm_operator.records import (
     expired_records,
     first_status,
     is_same_attempt,
+    is_through,
     new_record,
     newest_record,
     record_of,
@@ -139,6 +140,24 @@ def test_failed_record_notes_that_it_recovered_and_stays_failed() -> None:
     assert after["outcome"] == "failed"
     assert phases(after)[-1] == "Recovered"
     assert advance(after, deployment(TWO), line("b", "new"), seconds=90) == after
+    # Nor what it is scaled to for months afterwards.
+    more = (line("b", "new"), line("c", "new", 80))
+    assert advance(after, deployment(TWO), *more, seconds=90) == after
+
+
+def test_rollout_that_was_through_is_so_though_a_pod_is_away() -> None:
+    def through(**status: Any) -> bool:
+        arrived = {"type": "Progressing", "reason": api.REASON_ARRIVED}
+        full = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}
+        return is_through(deployment(TWO, status={**full, "conditions": [arrived], **status}))
+
+    assert through()
+    # On its way: an old pod beside the new ones, none of the new ones yet, or not told yet.
+    assert not through(replicas=3)
+    assert not through(updatedReplicas=0)
+    assert not through(observedGeneration=1)
+    assert not through(conditions=[{"type": "Progressing", "reason": "ReplicaSetUpdated"}])
+    assert not through(conditions=[])
 
 
 def test_failed_record_still_learns_what_its_pods_wait_for() -> None:

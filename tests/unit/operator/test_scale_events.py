@@ -222,3 +222,10 @@ def test_events_survive_a_restart_and_are_bounded() -> None:
         again.begin(START.timestamp() + 100 + number, 1, 2, 0.0, 0.0, 0.0)
     assert len(again.describe()) == KEPT
     assert ScaleEvents([{"at": "yesterday"}]).describe() == []
+
+
+def test_pod_that_waited_for_room_says_nothing_of_what_a_start_takes() -> None:
+    events = begun()
+    see(events, 4.0, pod("app-1", 0.0, ready=4.0))
+    see(events, 3700.0, pod("app-2", 0.0, ready=3700.0))
+    assert events.startup_seconds() == 4.0

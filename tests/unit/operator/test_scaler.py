@@ -12,7 +12,8 @@ from hailstorm_operator.cluster import ClusterError, UnreachableError
 from hailstorm_operator.inventory import EdgePod
 from hailstorm_operator.ownership import Ownership
 from hailstorm_operator.scaler import ScalerLoop
-from hailstorm_operator.scaling_inputs import Memory
+from hailstorm_operator.scaling import decide_scale
+from hailstorm_operator.scaling_inputs import DECIDER_VERSION, Memory
 from hailstorm_operator.signals import Reading
 from hailstorm_operator.specs import parse_scaler_spec
 from unit.operator.spare_place import SCALER, Place
@@ -228,3 +229,37 @@ async def test_spares_of_a_target_that_was_deleted_leave_the_service_and_go() ->
     reasons = {one["type"]: one["reason"] for one in server.status["conditions"]}
     assert reasons[api.CONDITION_ACTIVE] == api.REASON_TARGET_MISSING
     assert reasons[api.CONDITION_SPARES] == api.REASON_NO_SPARES
+
+
+async def test_two_writes_before_the_watch_has_shown_the_first_are_both_our_own() -> None:
+    server = Server()
+    loop = loop_of(server, 0.0, maxReplicas=20)
+    shown = server.inventory.deployments[("place", "app")]
+    for desired in (9, 10):
+        view = await loop._target()
+        assert view is not None
+        decision = decide_scale(loop._inputs(1000.0, loop._signal.read([], 1000.0), view, None))
+        await loop._write_replicas(view, replace(decision, desired=desired, action="up"), 0.0)
+        # The watch is late: it still shows what there was before both.
+        server.inventory.deployments[("place", "app")] = shown
+    view = await loop._target()
+    assert view is not None
+    assert (shown.replicas, view.replicas) == (8, 10)
+
+
+async def test_what_an_earlier_version_told_of_its_last_decision_is_taken_away() -> None:
+    server = Server()
+    told: list[dict[str, Any]] = []
+
+    async def set_status(namespace: str, name: str, status: dict[str, Any]) -> None:
+        told.append(status)
+
+    server.set_scaler_status = set_status  # type: ignore[method-assign]
+    loop = loop_of(server, 60.0)
+    await loop._tick()
+    # A merge leaves a field of the inputs that this version does not know.
+    assert told[0] == {"latest": None}
+    assert told[1]["latest"]["decider"] == DECIDER_VERSION
+    loop._memory = replace(loop._memory, overruled=1)
+    await loop._tick()
+    assert {"latest": None} not in told[1:]

@@ -73,7 +73,9 @@ def test_explanation_says_what_is_measured_planned_and_would_change_it() -> None
 
 def test_explanation_names_the_slope_the_panic_and_the_peak() -> None:
     assert "grows steadily, by 0.50 a second, and a new pod serves after 8 s" in said(slope=0.5)
-    assert "It is in panic" in said(memory=replace(CALM, panicking=True, last_crossing=999.0))
+    panic = replace(CALM, panicking=True, last_crossing=999.0)
+    assert "It is in panic" in said(memory=panic)
+    assert "It has just started" in said(memory=replace(panic, is_starting=True))
     assert "The highest plan of the last 300 s was 19.0" in said(peak=19.0)
 
 
@@ -150,6 +152,16 @@ def test_explanation_ends_with_the_last_step_taken_apart() -> None:
 def test_object_without_a_decision_says_so() -> None:
     fresh: dict[str, Any] = {"metadata": {"name": "dispatch"}}
     assert scaler_console.explain_scaler(fresh) == ["dispatch has not decided anything yet."]
+
+
+def test_decision_by_other_rules_is_told_in_their_words() -> None:
+    made = scaler(fast=40.0)
+    made["status"]["latest"]["decider"] = 5
+    made["status"]["latest"]["explanation"] = "4 → 5: as it was then"
+    said_ = scaler_console.explain_scaler(made)
+    assert said_[0].startswith("dispatch was decided by rules 5, and these are ")
+    assert "4 → 5: as it was then." in said_[0]
+    assert len(said_) == 2
 
 
 def test_decision_of_another_operator_is_no_traceback() -> None:

@@ -1,13 +1,15 @@
 """What a decision about the target means for its spares."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from hailstorm_operator import api
 from hailstorm_operator.inventory import view_deployment
-from hailstorm_operator.scaler_rules import demand_of, round_of
+from hailstorm_operator.pod_views import PodView
+from hailstorm_operator.scaler_rules import demand_of, late_pods, round_of
 from hailstorm_operator.scaling import Decision, decide_scale
 from hailstorm_operator.scaling_inputs import Capacity, Demand, Inputs, Memory, Rules
 from hailstorm_operator.signals import Reading
@@ -69,6 +71,19 @@ def test_demand_is_what_the_windows_tell() -> None:
     assert (found.state, found.is_rising) == ("partial", True)
     assert found.shed == pytest.approx(3.0)
     assert demand_of(windows, replace(reading, state="stale"), 4.0).fast is None
+
+
+def test_pods_are_late_by_how_long_they_have_not_been_ready() -> None:
+    def at(seconds: int, **more: Any) -> PodView:
+        since = f"2026-01-01T00:{seconds // 60:02}:{seconds % 60:02}Z"
+        known = {"node": "", "ready": False, "leaving": False, "created": "", "labels": {}}
+        return PodView("app", "", **{**known, "unready_since": since, **more})
+
+    now = datetime(2026, 1, 1, 0, 5, tzinfo=UTC).timestamp()
+    # For 29, 30, 119 and 120 s; one that leaves, and one that is ready, are not late.
+    pods = [at(271), at(270), at(181), at(180), at(0, leaving=True), at(0, unready_since="")]
+    assert late_pods(pods, now, RULES) == (3, 1)
+    assert late_pods([], now, RULES) == (0, 0)
 
 
 def test_what_is_put_up_with_is_no_demand() -> None:

@@ -122,6 +122,14 @@ def test_contested_replicas_are_a_conflict_that_names_the_writer() -> None:
     assert "argocd" in found["Conflict"].message
 
 
+def test_start_is_no_step_of_the_demand() -> None:
+    decision = decide(panicking=True)
+    assert conditions(decision)["Panicking"].reason == "DemandStep"
+    started = replace(decision, memory=replace(decision.memory, is_starting=True))
+    found = conditions(started)["Panicking"]
+    assert (found.status, found.reason) == (True, "ScalerStarted")
+
+
 def test_limits_are_named() -> None:
     rules = replace(RULES, connections_per_pod=5, connections=10)
     memory = Memory(False, 0.0, 0.0, 2)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hailstorm_operator import api
 from hailstorm_operator.explanations import contested_message, explain
-from hailstorm_operator.scaling import Decision, ceiling, decide_scale, replay
+from hailstorm_operator.scaling import Decision, ceiling, decide_scale, patience, replay
 from hailstorm_operator.scaling_inputs import (
     Capacity,
     Demand,
@@ -57,6 +57,7 @@ def decide(
         slope=capacity.pop("slope", 0.0),
         shed=capacity.pop("shed", 0.0),
         is_rising=capacity.pop("is_rising", False),
+        looks=capacity.pop("looks", 0),
     )
     seen = Capacity(
         replicas=replicas,
@@ -218,31 +219,61 @@ def test_of_a_load_that_is_refused_nobody_knows_what_holds_it() -> None:
 
 
 def test_pod_that_never_starts_does_not_keep_others_from_bringing_room() -> None:
-    # Four stable windows since the first that missed it.
-    stuck = replace(CALM, missing_since=901.0)
-    held = decide(30.0, replicas=5, ready=4, rules=ROOMY, memory=stuck, now=1020.9)
+    held = decide(30.0, replicas=5, ready=4, rules=ROOMY, overdue=1)
     assert (held.desired, held.clamp) == (5, api.CLAMP_ROOM)
-    assert decide(30.0, replicas=5, ready=4, rules=ROOMY, memory=stuck, now=1021.0).desired == 6
-    # One that the others cannot do without: a single one.
-    assert decide(34.0, replicas=5, ready=4, rules=ROOMY, memory=stuck, now=930.9).desired == 5
-    assert decide(34.0, replicas=5, ready=4, rules=ROOMY, memory=stuck, now=931.0).desired == 7
-    slow = replace(ROOMY, startup_seconds=40.0)
-    assert decide(34.0, replicas=5, ready=4, rules=slow, memory=stuck, now=980.9).desired == 5
-    assert decide(34.0, replicas=5, ready=4, rules=slow, memory=stuck, now=981.0).desired == 7
+    stuck = decide(30.0, replicas=5, ready=4, rules=ROOMY, overdue=1, stuck=1)
+    assert (stuck.desired, stuck.clamp) == (6, api.CLAMP_NONE)
+    # 34 are more than the four hold: it is waited for no longer, and one more is lacking.
+    assert decide(34.0, replicas=5, ready=4, rules=ROOMY).desired == 5
+    assert decide(34.0, replicas=5, ready=4, rules=ROOMY, overdue=1).desired == 6
+    # Beside it the others still come one by one.
+    beside = decide(39.0, replicas=7, ready=5, rules=ROOMY, overdue=1, stuck=1)
+    assert (beside.desired, beside.wanted, beside.clamp) == (7, 8, api.CLAMP_ROOM)
+
+
+def test_pods_that_never_start_use_up_no_place_of_those_that_may() -> None:
+    one_by_one = replace(RULES, max_pods_in_creation=1)
+    held: dict[str, Any] = {"replicas": 5, "ready": 4, "rules": one_by_one}
+    assert decide(90.0, **held).desired == 5
+    assert decide(90.0, overdue=1, **held).desired == 6
+    # As many as may be in creation, none of which ever serves.
+    assert decide(90.0, replicas=8, ready=4).desired == 8
+    assert decide(90.0, replicas=8, ready=4, overdue=4, stuck=4).desired == 10
+
+
+def test_surge_that_does_not_start_is_no_replica_that_is_missing() -> None:
+    rolling = decide(90.0, replicas=4, ready=4, rolling=True, overdue=1, stuck=1)
+    assert (rolling.desired, rolling.clamp) == (8, api.CLAMP_CREATION)
+
+
+def test_pod_is_overdue_after_a_start_and_stuck_after_four_windows() -> None:
+    assert patience(RULES) == (30.0, 120.0)
+    assert patience(replace(RULES, startup_seconds=40.0)) == (80.0, 120.0)
     # Who takes 100 s to start is not stuck after 120.
-    slower = replace(ROOMY, startup_seconds=100.0)
-    assert decide(30.0, replicas=5, ready=4, rules=slower, memory=stuck, now=1021.0).desired == 5
-    assert decide(30.0, replicas=5, ready=4, rules=slower, memory=stuck, now=1101.0).desired == 6
+    assert patience(replace(RULES, startup_seconds=100.0)) == (200.0, 200.0)
 
 
-def test_pod_that_has_just_left_is_not_stuck() -> None:
-    # After a long calm; a spike may take a pod's readiness, and its start all the others'.
-    left = decide(24.0, replicas=4, ready=3, rules=ROOMY)
-    assert (left.desired, left.wanted, left.memory.missing_since) == (4, 5, 1000.0)
-    later = decide(24.0, replicas=4, ready=3, rules=ROOMY, memory=left.memory, now=1001.0)
-    assert later.memory.missing_since == 1000.0
-    back = decide(24.0, replicas=4, rules=ROOMY, memory=later.memory, now=1002.0)
-    assert (back.desired, back.memory.missing_since) == (5, 0.0)
+def test_load_about_what_the_replicas_hold_is_not_beyond_it_by_chance() -> None:
+    # Four hold 24: an average of four looks scatters by 2.4, of sixteen by half of that.
+    tight = replace(RULES, knee_per_pod=6.0)
+    step: dict[str, Any] = {"stable": 8.0, "peak": 20.0, "rules": tight, "scatter": 2.0}
+    assert decide(28.8, 4, looks=4, **step).desired == 4
+    assert decide(29.0, 4, looks=4, **step).desired == 5
+    assert decide(26.5, 4, looks=16, **step).desired == 5
+    # Who does not say how many looks there were is believed.
+    assert decide(24.5, 4, **step).desired == 5
+    # What lasts is planned for as ever, be it beyond or not.
+    assert decide(24.5, 4, looks=4, rules=tight).desired == 5
+
+
+def test_bound_that_moved_the_replicas_is_what_is_told() -> None:
+    six = replace(ROOMY, min_replicas=6)
+    lifted = decide(8.0, replicas=2, rules=six)
+    assert (lifted.desired, lifted.clamp) == (6, api.CLAMP_MIN)
+    held = decide(40.0, replicas=2, ready=2, rules=six, stable=40.0)
+    assert (held.desired, held.clamp) == (6, api.CLAMP_MIN)
+    more = decide(90.0, replicas=5, ready=5, rules=six)
+    assert (more.desired > 6, more.clamp != api.CLAMP_MIN) == (True, True)
 
 
 def test_spares_are_no_reason_to_start_what_only_brings_room_at_once() -> None:
@@ -529,6 +560,7 @@ inputs = st.builds(
         st.floats(0, 1000),
         st.floats(0, 1000),
         st.booleans(),
+        st.integers(0, 10),
     ),
     capacity=st.builds(
         Capacity,
@@ -540,6 +572,8 @@ inputs = st.builds(
         spares=st.integers(0, 5),
         spares_serving=st.integers(0, 5),
         spares_ready=st.integers(0, 5),
+        overdue=st.integers(0, 80),
+        stuck=st.integers(0, 80),
     ),
     memory=st.builds(
         Memory,
@@ -551,7 +585,6 @@ inputs = st.builds(
         overruled=st.integers(0, 4),
         overruled_at=st.floats(0, 2_000),
         leaning_since=st.just(0.0) | st.floats(0, 2_000),
-        missing_since=st.just(0.0) | st.floats(0, 2_000),
         lacking_since=st.just(0.0) | st.floats(0, 2_000),
         carried_since=st.just(0.0) | st.floats(0, 2_000),
         is_starting=st.booleans(),
@@ -579,7 +612,9 @@ def test_every_decision_keeps_the_rules_and_can_be_replayed(given_inputs: Inputs
         assert given_inputs.demand.state == "fresh"
         assert not capacity.rollout_in_progress
     if after > max(before, bounds.min_replicas):
-        assert after <= capacity.ready + bounds.max_pods_in_creation
+        # Those that never start are in nobody's way.
+        lost = min(max(capacity.overdue, capacity.stuck), max(0, before - capacity.ready))
+        assert after <= capacity.ready + lost + bounds.max_pods_in_creation
     assert (decision.action == "hold") == (after == before)
     assert explain(decision)
     assert replay(json.loads(json.dumps(decision.as_json()))) == decision
@@ -679,12 +714,56 @@ def test_pod_that_never_starts_and_refusals_count_beside_spares_too() -> None:
     # Ten pods' worth, of which two and four spares serve; two more were asked for.
     leaning = replace(CALM, leaning_since=900.0, lacking_since=990.0)
     held: dict[str, Any] = {"ready": 2, "stable": 5.0, "is_rising": True, **SPARED}
-    young = decide(39.0, 4, memory=replace(leaning, missing_since=990.0), **held)
+    young = decide(39.0, 4, memory=leaning, **held)
     assert (young.desired, young.clamp) == (4, api.CLAMP_SPARED)
-    stuck = decide(39.0, 4, memory=replace(leaning, missing_since=970.0), **held)
-    assert (stuck.desired, stuck.clamp) == (6, api.CLAMP_CREATION)
-    refused = decide(39.0, 4, memory=replace(leaning, missing_since=990.0), shed=20.0, **held)
+    stuck = decide(39.0, 4, memory=leaning, overdue=2, **held)
+    assert (stuck.desired, stuck.clamp) == (6, api.CLAMP_SPARED)
+    refused = decide(39.0, 4, memory=leaning, shed=20.0, **held)
     assert (refused.desired, refused.clamp) == (6, api.CLAMP_CREATION)
+
+
+def test_successor_that_never_starts_keeps_no_other_from_it() -> None:
+    carried = replace(CALM, leaning_since=900.0, carried_since=910.0, last_change=995.0)
+    assert decide(25.0, 3, ready=2, memory=carried, **SPARED).desired == 3
+    stuck = decide(25.0, 3, ready=2, memory=carried, overdue=1, stuck=1, **SPARED)
+    assert (stuck.desired, stuck.clamp) == (4, api.CLAMP_SPARED)
+
+
+def test_first_growth_after_a_long_calm_with_spares_is_one_pod() -> None:
+    # A contest has ended: for minutes nobody was missing, and nothing changed.
+    carried = replace(CALM, leaning_since=600.0, carried_since=610.0)
+    grown = decide(25.0, 2, memory=carried, **SPARED)
+    assert (grown.desired, grown.clamp) == (3, api.CLAMP_SPARED)
+
+
+def test_load_that_is_refused_is_not_carried() -> None:
+    # The spares hold what their doors let in; of the rest nobody knows.
+    step = decide(25.0, 2, stable=5.0, shed=5.0, **SPARED)
+    assert (step.memory.carried_since, step.memory.lacking_since) == (0.0, 1000.0)
+    lasting = decide(25.0, 2, now=1005.0, memory=step.memory, shed=5.0, **SPARED)
+    assert (lasting.desired, lasting.clamp) == (5, api.CLAMP_NONE)
+    # A few refusals are within the tolerance.
+    assert decide(25.0, 2, stable=5.0, shed=2.0, **SPARED).memory.carried_since == 1000.0
+
+
+def test_nobody_leans_on_spares_that_have_left() -> None:
+    # Above the plan of the pods, and within what they hold.
+    left: dict[str, Any] = {"spares": 4, "spares_ready": 4, "spares_serving": 0}
+    leaning = replace(CALM, leaning_since=900.0, carried_since=910.0)
+    held = decide(30.0, 4, rules=ROOMY, memory=leaning, **left)
+    assert (held.memory.leaning_since, held.memory.carried_since) == (0.0, 0.0)
+    assert (held.desired, held.clamp) == (5, api.CLAMP_ROOM)
+    # Not so while one serves.
+    left["spares_serving"] = 1
+    assert decide(30.0, 4, rules=ROOMY, memory=leaning, **left).memory.leaning_since == 900.0
+
+
+def test_load_that_lasts_beyond_the_knee_is_no_chance() -> None:
+    # 42 where four pods hold 32: both windows agree, so nothing tells one from the other.
+    lasting = decide(42.0, 4, rules=ROOMY, scatter=4.0, **SPARED)
+    assert lasting.memory.leaning_since == 1000.0
+    ripple = decide(33.0, 4, rules=ROOMY, stable=31.0, scatter=4.0, **SPARED)
+    assert ripple.memory.leaning_since == 0.0
 
 
 def test_hiccup_that_rises_after_the_spares_had_it_all_starts_nothing_for_a_second() -> None:
@@ -699,13 +778,6 @@ def test_hiccup_that_rises_after_the_spares_had_it_all_starts_nothing_for_a_seco
     assert (more.desired, more.clamp) == (6, api.CLAMP_CREATION)
     over = decide(25.0, 2, now=1004.5, memory=still.memory, **SPARED)
     assert (over.desired, over.memory.lacking_since) == (2, 0.0)
-
-
-def test_successor_that_never_starts_does_not_keep_the_others() -> None:
-    # Four stable windows after the last change.
-    stuck = replace(CALM, leaning_since=900.0, carried_since=900.0, last_change=901.0)
-    assert decide(25.0, 3, ready=2, now=1020.9, memory=stuck, **SPARED).desired == 3
-    assert decide(25.0, 3, ready=2, now=1021.0, memory=stuck, **SPARED).desired == 5
 
 
 def test_spares_that_are_not_ready_carry_nothing() -> None:

@@ -63,6 +63,18 @@ def test_service_time_is_littles_law_before_a_quiet_moment() -> None:
     assert shedding.service_seconds() == pytest.approx(0.2)
 
 
+def test_what_envoy_refuses_itself_takes_nothing_from_what_pods_serve() -> None:
+    """100 in flight and 400 served a second take 0.25 s each, however many Envoy turns away."""
+    for overflow in (300.0, 500.0):
+        shedding = Shedding(2.0)
+        for half in range(18):
+            at = half / 2
+            stats = EdgeStats(100.0, 400.0 * at, median_ms=2.0, overflow=overflow * at)
+            shedding.add(at, {"a": stats})
+        assert shedding.service_seconds() == pytest.approx(0.25)
+        assert shedding.per_second() == pytest.approx(overflow)
+
+
 def test_everything_refused_leaves_no_service_time_to_guess() -> None:
     shedding = Shedding(2.0)
     run(shedding, start=0, seconds=4, per_second=50, shed=50)
@@ -90,6 +102,15 @@ def test_silent_envoy_brings_its_refusals_when_it_answers_again() -> None:
     shedding.add(1.0, {})
     shedding.add(2.0, {"a": EdgeStats(5.0, 0.0, 8.0)})
     assert shedding.per_second() == 4.0
+
+
+def test_refusals_after_a_silence_of_all_are_those_of_one_window() -> None:
+    """Ten a second all the while, of which a minute was not heard."""
+    shedding = Shedding(2.0)
+    for at in (0.0, 0.5, 1.0):
+        shedding.add(at, {"a": EdgeStats(5.0, 0.0, 10.0 * at)})
+    shedding.add(61.0, {"a": EdgeStats(5.0, 0.0, 610.0)})
+    assert shedding.per_second() == pytest.approx(10.0)
 
 
 def test_long_silence_does_not_end_in_a_burst_of_refusals() -> None:

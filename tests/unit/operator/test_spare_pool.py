@@ -120,6 +120,18 @@ async def test_pool_that_is_no_longer_wanted_is_emptied(place: Any) -> None:
     assert "create" in place.calls, "nothing is deleted, the operator has no right to"
 
 
+async def test_spares_that_serve_are_known_after_their_count_became_zero(place: Any) -> None:
+    await sync(pool_of(place))
+    pool = pool_of(place, 0)
+    await sync(pool, is_free=False)
+    assert spares(place)["spec"]["replicas"] == 2
+    # By these it is seen who serves, and they are labelled out.
+    assert (pool.facts.selector, pool.facts.idle) == ({"app": "app"}, {"app": "app-spare"})
+    await sync(pool)
+    assert spares(place)["spec"]["replicas"] == 0
+    assert pool.facts.selector == {}
+
+
 async def test_somebody_elses_deployment_is_left_alone(place: Any) -> None:
     await sync(pool_of(place))
     spares(place)["metadata"]["ownerReferences"] = []

@@ -283,6 +283,25 @@ async def test_spares_that_are_no_longer_wanted_go(desk: Desk) -> None:
     assert desk.told()[1] == api.REASON_NO_SPARES
 
 
+async def test_spares_that_serve_leave_the_service_before_they_go(desk: Desk) -> None:
+    await desk.open()
+    await desk.turn(wanted=5)
+    assert desk.spares.in_service == 2
+    desk.count = 0
+    desk.spares = desk.again()
+    await desk.spares.learn(is_stopped=False)
+    # They hold their connections for as long as they are there.
+    assert (desk.spares.in_service, desk.spares.asked_for) == (2, 2)
+    await desk.turn(wanted=5)
+    assert desk.spares.in_service == 2
+    await desk.turn(wanted=3)
+    await desk.turn(wanted=3, seconds=SETTLE_SECONDS)
+    assert desk.spares.in_service == 0
+    await desk.turn(wanted=3)
+    assert desk.place.deployments["app-spare"]["spec"]["replicas"] == 0
+    assert desk.spares.asked_for == 0
+
+
 async def test_deployment_that_only_has_the_name_is_no_leftover() -> None:
     desk = Desk(count=0)
     stranger = deployment()

@@ -78,6 +78,7 @@ def test_rising_is_above_the_sample_before_and_the_fast_window() -> None:
     for at, value, rising in ((0.5, 20.0, True), (1.0, 40.0, True), (1.5, 30.0, False)):
         windows.add(at, value)
         assert windows.is_rising(at) is rising
+    assert (windows.looks(1.5), windows.looks(2.2), windows.looks(9.0)) == (4, 3, 0)
     # Above the one before, and below what the last two seconds had.
     windows.add(2.0, 10.0)
     windows.add(2.5, 12.0)

@@ -106,3 +106,21 @@ def test_compare_passes_its_arguments_on(context):
     )
     assert words[-2:] == ["--shape", "ramp"]
     assert "hailstorm_drills.comparison" in words
+
+
+def test_judging_needs_no_cluster(context, runner, monkeypatch):
+    attended = []
+
+    class Attending:
+        def attend(self, words, _):
+            attended.append(list(words))
+            return 2
+
+    monkeypatch.setattr(compare.venv, "install", lambda _: None)
+    for name in ("cluster_with_images", "load_both_versions"):
+        monkeypatch.setattr(compare.stack, name, lambda *_: pytest.fail("a cluster was asked for"))
+    assert compare.run(context, Attending(), ["--judge-only", "--shape", "ramp"]) == 2
+    (words,) = attended
+    assert words[-3:] == ["--judge-only", "--shape", "ramp"]
+    assert str(context.paths.image_values("hailstorm")) in words
+    assert not runner.calls

@@ -86,3 +86,17 @@ async def test_highest_class_keeps_a_place_when_the_limit_is_gone(clock: Any) ->
     admission.enter(False, Priority.CRITICAL)
     with pytest.raises(ResourceExhaustedError):
         admission.check(False, Priority.CRITICAL)
+
+
+async def test_streams_are_told_to_come_later_the_more_of_them_are_refused(clock: Any) -> None:
+    admission = Admission(clock, max_concurrent=10, max_streams=1)
+    admission.enter(True)
+    for _ in range(50):
+        for _ in range(20):
+            with pytest.raises(ResourceExhaustedError) as told:
+                admission.check(True)
+        # Calls find room all the while.
+        admission.check(False)
+        admission.observe(0.0)
+    assert told.value.retry_after_seconds == 3.0
+    assert admission.pushback_seconds(Priority.CRITICAL) == pytest.approx(0.1)

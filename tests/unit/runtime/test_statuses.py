@@ -6,6 +6,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from hailstorm.runtime.errors import (
     NO_RETRY_KEY,
+    PUSHBACK_KEY,
     DeadlineExceededError,
     FailedPreconditionError,
     FieldViolation,
@@ -19,7 +20,6 @@ from hailstorm.runtime.errors import (
 from hailstorm.runtime.statuses import (
     DETAILS_KEY,
     MAX_VIOLATIONS,
-    PUSHBACK_KEY,
     reason_of,
     trailers_of,
 )
@@ -113,6 +113,27 @@ def test_error_of_a_dependency_becomes_ours(
     error = error_from_rpc(grpc.aio.AioRpcError(code, metadata, metadata, "why"), "trip")
     assert error.code is expected
     assert "trip" in error.message
+
+
+@pytest.mark.parametrize(
+    ("code", "told", "seconds"),
+    [
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "2500", 2.5),
+        (grpc.StatusCode.UNAVAILABLE, "2500", 2.5),
+        # No sooner than without a word.
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "3", 0.1),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "soon", 0.1),
+        # "Do not repeat", by gRFC A6: that is for whoever called.
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "-1", 0.1),
+    ],
+)
+def test_when_a_neighbour_wants_to_be_asked_again_is_handed_on(
+    code: grpc.StatusCode, told: str, seconds: float
+) -> None:
+    trailers = grpc.aio.Metadata((PUSHBACK_KEY, told))
+    error = error_from_rpc(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers), "trip")
+    assert isinstance(error, RetryableError)
+    assert error.retry_after_seconds == seconds
 
 
 def test_what_is_known_to_be_away_is_not_tried_elsewhere() -> None:

@@ -94,6 +94,13 @@ def test_stranger_is_refused_before_anything_is_told() -> None:
         trips.decide_cancel(matched(), "driver-2", "", 99, NOON)
 
 
+def test_driver_who_was_only_asked_cannot_end_the_riders_request() -> None:
+    with pytest.raises(NotYoursError):
+        trips.decide_cancel(offered(), "driver-1", "", None, NOON)
+    assert trips.decide_cancel(matched(), "driver-1", "", None, NOON).state is State.CANCELLED
+    assert trips.decide_cancel(offered(), "rider-1", "", None, NOON).state is State.CANCELLED
+
+
 def test_version_is_checked_before_the_state() -> None:
     with pytest.raises(VersionChangedError, match="version 3"):
         trips.decide_drive(matched(), Move.START, "driver-1", 2, NOON)

@@ -254,7 +254,8 @@ class TripServiceServicer:
     def CancelTrip(self, request, context):
         """Rider or driver calls the trip off: to CANCELLED, before IN_PROGRESS.
         Status codes are those of ApproachPickup; PERMISSION_DENIED when the
-        actor is neither its rider nor its driver.
+        actor is neither its rider nor its driver. A driver who was only asked is
+        not its driver, and declines the offer instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

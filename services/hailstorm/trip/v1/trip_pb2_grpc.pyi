@@ -117,7 +117,8 @@ class TripServiceStub:
     CancelTrip: _grpc.UnaryUnaryMultiCallable[_trip_pb2.CancelTripRequest, _trip_pb2.CancelTripResponse]
     """Rider or driver calls the trip off: to CANCELLED, before IN_PROGRESS.
     Status codes are those of ApproachPickup; PERMISSION_DENIED when the
-    actor is neither its rider nor its driver.
+    actor is neither its rider nor its driver. A driver who was only asked is
+    not its driver, and declines the offer instead.
     """
     GetTrip: _grpc.UnaryUnaryMultiCallable[_trip_pb2.GetTripRequest, _trip_pb2.GetTripResponse]
     """Tells where a trip stands. Safe to repeat.
@@ -229,7 +230,8 @@ class TripServiceAsyncStub(TripServiceStub):
     CancelTrip: _aio.UnaryUnaryMultiCallable[_trip_pb2.CancelTripRequest, _trip_pb2.CancelTripResponse]  # type: ignore[assignment]
     """Rider or driver calls the trip off: to CANCELLED, before IN_PROGRESS.
     Status codes are those of ApproachPickup; PERMISSION_DENIED when the
-    actor is neither its rider nor its driver.
+    actor is neither its rider nor its driver. A driver who was only asked is
+    not its driver, and declines the offer instead.
     """
     GetTrip: _aio.UnaryUnaryMultiCallable[_trip_pb2.GetTripRequest, _trip_pb2.GetTripResponse]  # type: ignore[assignment]
     """Tells where a trip stands. Safe to repeat.
@@ -410,7 +412,8 @@ class TripServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_trip_pb2.CancelTripResponse, _abc.Awaitable[_trip_pb2.CancelTripResponse]]:
         """Rider or driver calls the trip off: to CANCELLED, before IN_PROGRESS.
         Status codes are those of ApproachPickup; PERMISSION_DENIED when the
-        actor is neither its rider nor its driver.
+        actor is neither its rider nor its driver. A driver who was only asked is
+        not its driver, and declines the offer instead.
         """
 
     @_abc_1.abstractmethod
