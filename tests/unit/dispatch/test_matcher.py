@@ -6,6 +6,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from hailstorm.dispatch.batching import Batcher
+from hailstorm.dispatch.cells import waiting_cell
 from hailstorm.dispatch.matcher import Matcher
 from hailstorm.dispatch.matching import Candidate
 from hailstorm.dispatch.settings import BatchSettings, MatchingSettings
@@ -15,6 +16,7 @@ from hailstorm.trip.v1 import trip_pb2
 from hailstorm.types.v1 import types_pb2
 
 CROWD, DRIVERS = 50, 100
+SPOT = (40.75, -73.99)
 
 
 class Neighbours:
@@ -49,12 +51,15 @@ async def test_crowd_at_one_spot_gets_the_drivers_behind_the_nearest_ten() -> No
     batcher = Batcher(batches, SystemClock(), FixedFlags(), registry)
     fake: Any = neighbours
     matcher = Matcher(MatchingSettings(), fake, batcher, registry)
+    # So many have come in this very moment that a window opens.
+    for _ in range(300):
+        batcher.expect(("nyc", waiting_cell(*SPOT)))
     searches = []
     for number in range(CROWD):
         trip = types_pb2.Trip(
             city_id="nyc", trip_id=f"trip-{number}", state=types_pb2.TRIP_STATE_REQUESTED, version=1
         )
-        trip.pickup.latitude, trip.pickup.longitude = 40.75, -73.99
+        trip.pickup.latitude, trip.pickup.longitude = SPOT
         searches.append(trip_pb2.ClaimedSearch(trip=trip))
     await asyncio.gather(*(matcher.go_on(search) for search in searches))
     # One window alone told most of them of ten drivers, who were all others'.
