@@ -243,10 +243,7 @@ class Ledger:
         record = target.record
         if record is None or records.is_closed(status_of(record)):
             return
-        pods = list(target.pods.values())
-        status = {**status_of(record), "pods": pods[-records.MAX_PODS :]}
-        if len(pods) > records.MAX_PODS:
-            status["podsOmitted"] = len(pods) - records.MAX_PODS
+        status = {**status_of(record), **records.newest_pods(list(target.pods.values()))}
         at = with_milliseconds(now)
         if target.deleted:
             reason, text = api.REASON_TARGET_DELETED, "the Deployment was deleted"

@@ -10,7 +10,7 @@ API says now, so that an operator that was killed picks up an open record from
 the API and arrives at the same end.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -145,9 +145,7 @@ def advance_record(
     )
     if pod_template_hash:
         after["podTemplateHash"] = pod_template_hash
-    after["pods"] = lines[-MAX_PODS:]
-    if len(lines) > MAX_PODS:
-        after["podsOmitted"] = len(lines) - MAX_PODS
+    after |= newest_pods(lines)
     if is_closed(status):
         return _note_recovery(after, deployment, now, live=live)
     _confirm_revision(after, deployment)
@@ -225,13 +223,7 @@ def close_rolled_back(status: Json) -> Status:
 
 def is_available(deployment: Json) -> bool:
     """Whether every replica is of the present template and available."""
-    spec, status = deployment["spec"], deployment.get("status") or {}
-    wanted = int(spec.get("replicas", 1))
-    caught_up = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    counts = [
-        int(status.get(name, 0)) for name in ("updatedReplicas", "availableReplicas", "replicas")
-    ]
-    return bool(caught_up and not spec.get("paused") and counts == [wanted] * 3)
+    return _are_all(deployment, "updatedReplicas", "availableReplicas", "replicas")
 
 
 def is_through(deployment: Json) -> bool:
@@ -241,18 +233,21 @@ def is_through(deployment: Json) -> bool:
     It was once, whatever has become of a replica since: a drained node or a scale-up makes no
     new rollout.
     """
-    spec, status = deployment["spec"], deployment.get("status") or {}
-    wanted = int(spec.get("replicas", 1))
-    caught_up = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     is_complete = any(
         one["type"] == "Progressing" and one.get("reason") == api.REASON_ARRIVED
-        for one in status.get("conditions") or []
+        for one in (deployment.get("status") or {}).get("conditions") or []
     )
     # A template that was there before is found again, and its rollout not begun yet.
-    is_everywhere = [int(status.get(name, 0)) for name in ("updatedReplicas", "replicas")]
-    return bool(
-        caught_up and not spec.get("paused") and is_complete and is_everywhere == [wanted] * 2
-    )
+    return is_complete and _are_all(deployment, "updatedReplicas", "replicas")
+
+
+def _are_all(deployment: Json, *counts: str) -> bool:
+    """Whether these counts of the status, which is up to date, are the replicas there are to be."""
+    spec, status = deployment["spec"], deployment.get("status") or {}
+    caught_up = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    wanted = int(spec.get("replicas", 1))
+    are_wanted = all(int(status.get(name, 0)) == wanted for name in counts)
+    return bool(caught_up and not spec.get("paused") and are_wanted)
 
 
 def newest_record(records: Iterable[Json], target_uid: str) -> Json | None:
@@ -364,6 +359,14 @@ def _observed_revision(deployment: Json, default: int | None) -> int | None:
     if observed < metadata.get("generation", 0) or text is None:
         return default
     return int(text)
+
+
+def newest_pods(lines: Sequence[Timeline]) -> Status:
+    """What a status keeps of the pods, oldest first: as many as its schema allows."""
+    kept: Status = {"pods": list(lines[-MAX_PODS:])}
+    if len(lines) > MAX_PODS:
+        kept["podsOmitted"] = len(lines) - MAX_PODS
+    return kept
 
 
 def has_recovered(status: Json) -> bool:

@@ -51,8 +51,8 @@ START_SEEN_SHARE: Final = 0.5
 # than the pods can serve is far beyond it within a second (`hailstorm simulate`).
 CHANCE_DEVIATIONS: Final = 5.0
 # A load of 85 % of what five pods hold passed for more than that once in ten seconds, and a pod
-# was started that nobody needed (seen). With two deviations of the few looks there are, not once
-# in an hour; a load that is more shows as a queue half a second later.
+# was started that nobody needed (seen). With two deviations of the few looks there are, it has to
+# lie 3.6 of its own away; a load that is more shows as a queue half a second later.
 KNEE_DEVIATIONS: Final = 2.0
 # For so long a load that the replicas cannot hold is left to the spares, and so long they have
 # to carry it before the first successor is started. They serve within a second, what had

@@ -4,6 +4,7 @@ from typing import Any
 
 from hailstorm_operator import api
 from hailstorm_operator.records import (
+    MAX_PODS,
     advance_record,
     close_record,
     expired_records,
@@ -11,6 +12,7 @@ from hailstorm_operator.records import (
     is_same_attempt,
     is_through,
     new_record,
+    newest_pods,
     newest_record,
     record_of,
 )
@@ -143,6 +145,12 @@ def test_failed_record_notes_that_it_recovered_and_stays_failed() -> None:
     # Nor what it is scaled to for months afterwards.
     more = (line("b", "new"), line("c", "new", 80))
     assert advance(after, deployment(TWO), *more, seconds=90) == after
+
+
+def test_record_keeps_as_many_pods_as_its_schema_allows() -> None:
+    lines = [line(f"pod-{number:03}", "new") for number in range(MAX_PODS + 2)]
+    assert newest_pods(lines) == {"pods": lines[2:], "podsOmitted": 2}
+    assert newest_pods(lines[2:]) == {"pods": lines[2:]}
 
 
 def test_rollout_that_was_through_is_so_though_a_pod_is_away() -> None:
