@@ -1,12 +1,17 @@
 """
 One call through the edge, timed from the moment it was due, written down.
 
+A call is a future, and no call blocks for its answer in gRPC: with gevent such a wait takes
+one of ten threads of a pool for as long as it lasts, and whoever comes after the tenth learns
+of an answer that is long there only when one of them ends (docs/decisions/generator-waits.md).
+
 The channel is one for the whole process: channels of equal target share one
 connection anyway, and round_robin over the edge's addresses only works on
 connections that are really several. Retries are the edge's business, so what
 fails here has failed for the user. `init_gevent` must have run before.
 """
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Set
@@ -118,17 +123,17 @@ class Caller:
         `also_answers` names codes that are an answer of the business, besides OK.
         """
         request_id = str(uuid.uuid4())
+        is_over = threading.Event()
         started = now()
-        message: Any = None
-        rpc: Any
-        try:
-            message, rpc = self._methods[method].with_call(
-                request, timeout=deadline_seconds, metadata=(("x-request-id", request_id),)
-            )
-        except grpc.RpcError as error:
-            rpc = error
+        rpc = self._methods[method].future(
+            request, timeout=deadline_seconds, metadata=(("x-request-id", request_id),)
+        )
+        rpc.add_done_callback(lambda _: is_over.set())
+        is_over.wait()
         ended = now()
+        message = rpc.result() if rpc.code() is grpc.StatusCode.OK else None
         line = _line(method, intended, started, ended, request_id, subject, rpc)
+        line.deadline = deadline_seconds
         if line.code in also_answers:
             line.outcome = "ok"
         if message is not None and read is not None:

@@ -50,6 +50,8 @@ class Call:
     version: int | None = None
     state: str | None = None
     detail: str | None = None
+    # Seconds from `started` that it was given; None of streams, and of older histories.
+    deadline: float | None = None
 
     @property
     def latency_seconds(self) -> float:
@@ -59,7 +61,7 @@ class Call:
     @property
     def lag_seconds(self) -> float:
         """How late the generator itself was."""
-        return self.started - self.intended
+        return lag_of(self.intended, self.started, self.ended, self.deadline)
 
     def line(self) -> dict[str, Any]:
         """The call as one JSON object."""
@@ -72,6 +74,16 @@ class History:
 
     calls: tuple[Call, ...]
     generator: tuple[Mapping[str, Any], ...] = field(default=())
+
+
+def lag_of(intended: float, started: float, ended: float, deadline: float | None) -> float:
+    """
+    Seconds that the generator itself was late, at the start of a call or at its end.
+
+    A call that outlasts its deadline was over by then, and the generator had not looked.
+    """
+    at_start = started - intended
+    return at_start if deadline is None else max(at_start, ended - started - deadline)
 
 
 def outcome_of(code: str) -> Outcome:

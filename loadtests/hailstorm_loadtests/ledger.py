@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hailstorm_loadtests.delivery import Inbox, Line
-from hailstorm_loadtests.history import STREAMS, percentile
+from hailstorm_loadtests.history import STREAMS, lag_of, percentile
 
 # Recent calls over which the running figures are taken.
 RECENT_SECONDS: Final = 10.0
@@ -54,7 +54,9 @@ class Ledger:
             return
         self._outcomes[line["outcome"]] += 1
         self._codes[line["code"]] += 1
-        self._lags.append(line["started"] - line["intended"])
+        self._lags.append(
+            lag_of(line["intended"], line["started"], line["ended"], line.get("deadline"))
+        )
         seconds = None if line["method"] in STREAMS else line["ended"] - line["intended"]
         self._recent.append((line["ended"], seconds, line["outcome"] == "ok"))
 
