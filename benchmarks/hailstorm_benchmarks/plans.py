@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hailstorm.trip.repository import records
+from hailstorm.trip.repository.arrays import texts
 from hailstorm_benchmarks.statements import parameter_count, statements
 
 # What grows with every trip; a scan of all of it is what must not be.
@@ -162,11 +163,11 @@ def examples(sample: Sample) -> dict[str, tuple[Any, ...]]:
         "dispatching._CLAIM": (LIMIT, dt.timedelta(seconds=5), dt.timedelta(seconds=10)),
         # The minute before the newest request, however long ago that was.
         "dispatching._COUNT": (sample.since_newest + dt.timedelta(seconds=60),),
-        "dispatching._ENDED": (live["city_id"], [live["trip_id"]], [2]),
+        "dispatching._ENDED": (live["city_id"], [live["trip_id"]], ["2"]),
         "history._CHANGES": (
             [live["city_id"]] * 2,
             [live["trip_id"], trip["trip_id"]],
-            [0, 0],
+            ["0", "0"],
         ),
         "outbox._OLDEST": (),
         "outbox._TAKE": (100,),
@@ -196,17 +197,17 @@ def examples(sample: Sample) -> dict[str, tuple[Any, ...]]:
         ),
         "writes._ADVANCE": (
             *(live["city_id"], live["trip_id"], live["version"], *next_version),
-            *([value] for value in next_version),
+            *(texts([value]) for value in next_version),
             *("ApproachPickup", "explain-key", b"\0" * 32, b"answer"),
         ),
         # The second has moved on.
         "writes._ADVANCE_MANY": (
             [live["city_id"], city],
             [live["trip_id"], trip["trip_id"]],
-            [live["version"], 0],
-            *([value, value] for value in next_version),
-            *(["ApproachPickup"] * 2, ["explain-1", "explain-2"], [b"\0" * 32] * 2),
-            [b"answer"] * 2,
+            texts([live["version"], 0]),
+            *(texts([value, value]) for value in next_version),
+            *(["ApproachPickup"] * 2, ["explain-1", "explain-2"], texts([b"\0" * 32] * 2)),
+            texts([b"answer"] * 2),
         ),
     }
 

@@ -14,7 +14,7 @@ from typing import Final
 from hailstorm.runtime.clock import Clock
 from hailstorm.runtime.errors import ResourceExhaustedError
 from hailstorm.runtime.limits import FixedLimit, GradientLimit, Limit
-from hailstorm.runtime.pace import LEAST, Pace
+from hailstorm.runtime.pace import GROWTH, LEAST, Pace
 from hailstorm.runtime.priority import Priority
 from hailstorm.runtime.process import LimitKind, ServerSettings
 
@@ -219,7 +219,8 @@ def build_admission(settings: ServerSettings, clock: Clock) -> Admission:
     pace = None
     if settings.begin_milliseconds:
         tolerated = settings.begin_milliseconds / 1000
-        pace = Pace(clock, GradientLimit(LEAST, settings.max_concurrent, tolerated), tolerated)
+        grown = GradientLimit(LEAST, settings.max_concurrent, tolerated, GROWTH)
+        pace = Pace(clock, grown, tolerated)
     return Admission(
         clock,
         settings.max_concurrent,

@@ -70,7 +70,7 @@ class GradientLimit:
 
         gradient = tolerated / least wait of the window, between 0.5 and 1
         calls wait:        limit = min(limit, most in flight) * (0.7 + 0.3 * gradient)
-        they do not:       limit = limit + sqrt(limit) * (1 - wait / tolerated)
+        they do not:       limit = limit + growth * sqrt(limit) * (1 - wait / tolerated)
         not for long yet:  no further than twice the most in flight
 
     The gradient, its bounds and the root as the step come from Netflix's
@@ -81,7 +81,11 @@ class GradientLimit:
     a long overload becomes the overload's own.
     """
 
-    def __init__(self, minimum: float, maximum: int, tolerated_seconds: float) -> None:
+    def __init__(
+        self, minimum: float, maximum: int, tolerated_seconds: float, growth: float = 1.0
+    ) -> None:
+        """`growth` is the part of the root that a look without a queue adds."""
+        self._growth = growth
         self._minimum = float(minimum)
         self._maximum = float(maximum)
         self._tolerated = tolerated_seconds
@@ -102,7 +106,8 @@ class GradientLimit:
             value = used * (1 - SMOOTHING + SMOOTHING * gradient)
         else:
             self._calm += 1
-            value = self.value + math.sqrt(self.value) * (1 - standing / self._tolerated)
+            step = self._growth * math.sqrt(self.value)
+            value = self.value + step * (1 - standing / self._tolerated)
             if self._calm < CALM:
                 value = min(value, max(self.value, _USED_FACTOR * most_in_flight))
         self.value = min(self._maximum, max(self._minimum, value))

@@ -19,6 +19,12 @@ from hailstorm.runtime.limits import Limit
 # How far down the limit goes. A fraction is a chance (`Limit.value`): at a tenth one of ten
 # is let in while none is inside, so that it is seen when things are well again.
 LEAST: Final = 0.1
+# Of the root of the limit, which a look in time adds (`GradientLimit`). What was let in shows
+# in how long it takes at once, but most of its work comes later, while the trip goes on: a
+# limit that grew as fast as the door's let in three times what was there to be had, and next
+# to nothing after that, turn by turn. Of 1, 0.3, 0.1 and 0.03 the lower kept the more in time
+# at three times the knee (the model of the tests), and the last one is late to open again.
+GROWTH: Final = 0.05
 # So many inside are an overload when they are late; fewer are a hiccup of the machine, and
 # nobody is refused for that. While a release rolls on two cores a request may take a second
 # (p99 of the drills); at the drills' 2 requests/s one pod alone has 2 inside then, and 8 or

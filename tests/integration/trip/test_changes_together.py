@@ -15,6 +15,8 @@ from hailstorm.trip.errors import WrongStateError
 from hailstorm.trip.messages import encode_answer
 from hailstorm.trip.repository.database import BY_NAME
 from hailstorm.trip.repository.database import Database as Pool
+from hailstorm.trip.repository.dispatching import ended_offers
+from hailstorm.trip.repository.history import Since, changes
 from hailstorm.trip.repository.writes import Key
 from hailstorm.trip.states import Move, State
 from hailstorm.trip.transitions import Transitions, Wish
@@ -103,6 +105,21 @@ async def test_many_at_once_are_few_statements_and_each_is_whole(
         " OR position(convert_to(t.trip_id, 'UTF8') in i.response) = 0"
     )
     assert mixed == []
+
+
+async def test_no_statement_asks_a_new_connection_for_types(
+    transitions: Transitions, pool: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def introspect(_: Any, oids: Any, _timeout: Any) -> None:
+        pytest.fail(f"asyncpg asks Postgres for the types {sorted(oids)}")
+
+    monkeypatch.setattr(asyncpg.Connection, "_introspect_types", introspect)
+    names = await asyncio.gather(*(matched(transitions, n) for n in range(MANY)))
+    await asyncio.gather(*(approach(transitions, name, f"go-{n}") for n, name in enumerate(names)))
+    await changes(pool, [Since(CITY, name, 0) for name in names])
+    await ended_offers(pool, CITY, [(name, 2) for name in names])
+    shared, alone = statements()["writes._ADVANCE_MANY"], statements()["writes._ADVANCE"]
+    assert {shared, alone} <= set(pool.asked)
 
 
 @pytest.mark.parametrize("is_analysed", [True, False])

@@ -2,11 +2,13 @@
 Requests for trips on one core that everybody shares, in simulated time.
 
 What it has of the cluster: a request works for a while in its own call, through other
-services, and makes as much work again once it is answered, when the trip goes on; and
-whoever has work gets an equal share of the core, as from the kernel. So nobody stands in a
-line, and everybody is late. What a pod lets in, its own pace decides.
+services, and makes as much work again once it is answered, while the trip goes on: looks and
+taps, here and there within its life. Whoever has work gets an equal share of the core, as
+from the kernel. So nobody stands in a line, and everybody is late. What a pod lets in, its
+own pace decides.
 """
 
+import heapq
 import random
 from dataclasses import dataclass, field
 
@@ -21,6 +23,8 @@ from unit.runtime.aio_server_model import SimulatedClock
 REQUEST_SECONDS = 0.08
 TRIP_SECONDS = 0.1
 CAPACITY = 1 / (REQUEST_SECONDS + TRIP_SECONDS)
+# Looks and taps of a trip, each some of its work; within 30 s, as in `make bench`'s request_trip.
+PIECES = 12
 # A refusal: the edge and the pod.
 REFUSE_SECONDS = 0.001
 GOOD_SECONDS = 0.25
@@ -49,11 +53,22 @@ class Outcome:
 
 
 def run(
-    pods: list[Admission], clock: SimulatedClock, rate: float, seconds: float, seed: int
+    pods: list[Admission],
+    clock: SimulatedClock,
+    rate: float,
+    seconds: float,
+    seed: int,
+    life_seconds: float = 0.0,
 ) -> Outcome:
-    """Offer `rate` requests a second to the pods in turn; what came of those of the second half."""
+    """
+    Offer `rate` requests a second to the pods in turn; what came of those of the second half.
+
+    A trip's work comes within `life_seconds` of its request's answer; 0: at once, as one.
+    """
     draw = random.Random(seed)
     outcome, works = Outcome(), list[Work]()
+    # When it comes, and how much.
+    later: list[tuple[float, float]] = []
     due, look = draw.expovariate(rate), PERIOD_SECONDS
     owed = 0.0
     while clock.time < seconds:
@@ -72,6 +87,8 @@ def run(
                 continue
             left = draw.gammavariate(4, REQUEST_SECONDS / 4)
             works.append(Work(left, clock.time, pod, ticket))
+        while later and later[0][0] <= clock.time:
+            works.append(Work(heapq.heappop(later)[1]))
         share = max(0.0, SLICE_SECONDS - owed)
         owed = max(0.0, owed - SLICE_SECONDS)
         for work in works:
@@ -84,7 +101,10 @@ def run(
             work.pod.leave(False, work.ticket)
             outcome.good += counts and waited <= GOOD_SECONDS
             outcome.waits.append(waited)
-            works.append(Work(draw.gammavariate(4, TRIP_SECONDS / 4)))
+            pieces = PIECES if life_seconds else 1
+            for _ in range(pieces):
+                at = clock.time + draw.uniform(0, life_seconds)
+                heapq.heappush(later, (at, draw.gammavariate(4, TRIP_SECONDS / pieces / 4)))
         if clock.time >= look:
             look += PERIOD_SECONDS
             for pod in pods:

@@ -7,7 +7,7 @@ import pytest
 from hailstorm.runtime.admission import Admission
 from hailstorm.runtime.errors import ResourceExhaustedError
 from hailstorm.runtime.limits import WINDOW, FixedLimit, GradientLimit
-from hailstorm.runtime.pace import CROWD, LEAST, Pace
+from hailstorm.runtime.pace import CROWD, GROWTH, LEAST, Pace
 from hailstorm.runtime.priority import Priority
 from unit.runtime.aio_server_model import SimulatedClock
 from unit.runtime.shared_core_model import CAPACITY, Outcome, run
@@ -120,32 +120,46 @@ def test_what_is_refused_is_told_to_come_again_later_and_later(clock: SimulatedC
     assert admission.pushback_seconds(Priority.CRITICAL) == before
 
 
-def new_pods(clock: SimulatedClock, seed: int, *, paced: bool = True) -> list[Admission]:
+def new_pods(
+    clock: SimulatedClock, seed: int, *, paced: bool = True, growth: float = GROWTH
+) -> list[Admission]:
     def pod(number: int) -> Admission:
-        limit = GradientLimit(LEAST, MAXIMUM, TOLERATED)
+        limit = GradientLimit(LEAST, MAXIMUM, TOLERATED, growth)
         pace = Pace(clock, limit, TOLERATED) if paced else None
         return Admission(clock, MAXIMUM, 10, draw=random.Random(seed + number).random, pace=pace)
 
     return [pod(number) for number in range(2)]
 
 
-def outcome(rate: float, seed: int, *, paced: bool = True) -> Outcome:
+def outcome(
+    rate: float, seed: int, *, paced: bool = True, growth: float = GROWTH, life: float = 0.0
+) -> Outcome:
     clock = SimulatedClock()
-    return run(new_pods(clock, seed, paced=paced), clock, rate, 240, seed)
+    pods = new_pods(clock, seed, paced=paced, growth=growth)
+    return run(pods, clock, rate, 240, seed, life)
 
 
+# How long trips live, in seconds.
+@pytest.mark.parametrize("life", [0.0, 30.0])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_goodput_beyond_the_knee_is_that_of_the_knee(seed: int) -> None:
+def test_goodput_beyond_the_knee_is_that_of_the_knee(seed: int, life: float) -> None:
     knee = 0.4 * CAPACITY
-    at, beyond = outcome(knee, seed), outcome(3 * knee, seed)
-    without = outcome(knee, seed, paced=False)
+    at, beyond = outcome(knee, seed, life=life), outcome(3 * knee, seed, life=life)
+    without = outcome(knee, seed, paced=False, life=life)
     assert without.good >= 0.85 * without.offered
     assert at.good >= 0.95 * without.good
     assert beyond.good >= 0.9 * without.good
     # Let in as they come nobody is refused, and hardly anybody is in time.
-    flooded = outcome(3 * knee, seed, paced=False)
+    flooded = outcome(3 * knee, seed, paced=False, life=life)
     assert flooded.refused == 0
     assert flooded.good <= 0.05 * without.good
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_limit_that_grows_at_once_lets_in_more_than_their_trips_can_have(seed: int) -> None:
+    rate = 3 * 0.4 * CAPACITY
+    slowly, at_once = (outcome(rate, seed, growth=each, life=30.0) for each in (GROWTH, 1.0))
+    assert slowly.good >= 1.1 * at_once.good
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -178,12 +192,16 @@ def test_a_few_that_are_late_are_a_hiccup_unless_there_was_a_crowd(clock: Simula
 
 
 def test_the_limit_is_free_again_after_an_overload(clock: SimulatedClock) -> None:
-    limit = GradientLimit(LEAST, MAXIMUM, TOLERATED)
+    limit = GradientLimit(LEAST, MAXIMUM, TOLERATED, GROWTH)
     pace = Pace(clock, limit, TOLERATED)
     late(pace, clock, CROWD)
     late(pace, clock, 1)
     assert limit.value < 1
-    for _ in range(60):
+    values = []
+    for _ in range(600):
         clock.time += TOLERATED + 0.01
         pace.observe(0.0)
-    assert limit.value > 100
+        values.append(limit.value)
+    # Within 15 s it lets in what a pod of the knee has inside, and within 90 s nearly all.
+    assert values[90] > 4
+    assert values[-1] > 200

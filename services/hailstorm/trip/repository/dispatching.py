@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hailstorm.trip.repository.arrays import texts
 from hailstorm.trip.repository.database import Database
 from hailstorm.trip.repository.rows import trip_columns, trip_of
 from hailstorm.trip.states import Move
@@ -41,7 +42,7 @@ FROM claimed c ORDER BY c.requested_at, c.trip_id
 # The move that follows an offer is what ended it.
 _ENDED: Final = """
 SELECT asked.place, made.driver_id, e.move
-FROM unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS asked (trip_id, version, place)
+FROM unnest($2::text[], $3::text[]::bigint[]) WITH ORDINALITY AS asked (trip_id, version, place)
 JOIN trip_events made ON made.city_id = $1 AND made.trip_id = asked.trip_id
     AND made.version = asked.version
 JOIN trip_events e ON e.city_id = $1 AND e.trip_id = asked.trip_id
@@ -103,7 +104,7 @@ async def ended_offers(
 ) -> list[Ended]:
     """Those of the offers, each a trip and the version that made it, that have ended."""
     rows = await database.fetch(
-        _ENDED, city_id, [trip_id for trip_id, _ in offers], [version for _, version in offers]
+        _ENDED, city_id, texts(trip_id for trip_id, _ in offers), texts(made for _, made in offers)
     )
     return [Ended(row["place"] - 1, row["driver_id"], Move(row["move"])) for row in rows]
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hailstorm.trip.repository.arrays import texts
 from hailstorm.trip.repository.database import Database
 from hailstorm.trip.repository.rows import event_columns, trip_of
 from hailstorm.trip.trips import Trip
@@ -19,7 +20,7 @@ MAX_CHANGES: Final = 5000
 
 _CHANGES: Final = f"""
 SELECT w.place, {event_columns("t", "e")}
-FROM unnest($1::text[], $2::text[], $3::bigint[])
+FROM unnest($1::text[], $2::text[], $3::text[]::bigint[])
     WITH ORDINALITY AS w (city_id, trip_id, after_version, place)
 JOIN trip_events e
     ON e.city_id = w.city_id AND e.trip_id = w.trip_id AND e.version > w.after_version
@@ -44,6 +45,6 @@ async def changes(database: Database, asked: Sequence[Since]) -> list[tuple[int,
         _CHANGES,
         [since.city_id for since in asked],
         [since.trip_id for since in asked],
-        [since.after_version for since in asked],
+        texts(since.after_version for since in asked),
     )
     return [(row["place"] - 1, trip_of(row)) for row in rows]

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from hailstorm.trip.repository.arrays import texts
 from hailstorm.trip.repository.database import Database
 from hailstorm.trip.states import Move, State
 from hailstorm.trip.trips import Place, Trip
@@ -78,7 +79,8 @@ WITH claim AS (
 SELECT created_at FROM claim
 """
 
-# The arrays hold one element for each new version; the row takes the last.
+# The arrays hold one element for each new version; the row takes the last. Every array is
+# sent as text[]: see `arrays`.
 _ADVANCE: Final = """
 WITH moved AS (
     UPDATE trips SET version = $4, move = $5, state = $6, driver_id = $7, offer_id = $8,
@@ -89,8 +91,9 @@ WITH moved AS (
     INSERT INTO trip_events (city_id, trip_id, version, move, state, driver_id, offer_id,
         offer_expires_at, end_reason, occurred_at)
     SELECT moved.city_id, moved.trip_id, event.*
-    FROM moved CROSS JOIN unnest($12::bigint[], $13::text[], $14::text[], $15::text[],
-        $16::text[], $17::timestamptz[], $18::text[], $19::timestamptz[]) AS event
+    FROM moved CROSS JOIN unnest($12::text[]::bigint[], $13::text[], $14::text[],
+        $15::text[], $16::text[], $17::text[]::timestamptz[], $18::text[],
+        $19::text[]::timestamptz[]) AS event
 ), answered AS (
     INSERT INTO idempotency (city_id, scope, key, request_hash, trip_id, response, created_at)
     SELECT moved.city_id, $20::text, $21::text, $22::bytea, moved.trip_id, $23::bytea,
@@ -106,9 +109,10 @@ SELECT 1 FROM moved
 _ADVANCE_MANY: Final = """
 WITH asked AS MATERIALIZED (
     SELECT asked.*, t.ctid AS found
-    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[],
-        $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::text[], $11::timestamptz[],
-        $12::text[], $13::text[], $14::bytea[], $15::bytea[])
+    FROM unnest($1::text[], $2::text[], $3::text[]::bigint[], $4::text[]::bigint[],
+        $5::text[], $6::text[], $7::text[], $8::text[], $9::text[]::timestamptz[], $10::text[],
+        $11::text[]::timestamptz[], $12::text[], $13::text[], $14::text[]::bytea[],
+        $15::text[]::bytea[])
         WITH ORDINALITY AS asked (city_id, trip_id, before, version, move, state, driver_id,
             offer_id, offer_expires_at, end_reason, updated_at, scope, key, request_hash,
             response, place)
@@ -200,10 +204,10 @@ async def advances(database: Database, changes: Sequence[Change]) -> list[Writte
             _ADVANCE_MANY,
             [change.before.city_id for change in changes],
             [change.before.trip_id for change in changes],
-            [change.before.version for change in changes],
-            *(list(column) for column in events),
-            *(list(column) for column in keys),
-            [change.response for change in changes],
+            texts(change.before.version for change in changes),
+            *(texts(column) for column in events),
+            *(texts(column) for column in keys),
+            texts(change.response for change in changes),
         )
     except asyncpg.PostgresError:
         return [None] * len(changes)
@@ -226,7 +230,7 @@ async def advance(database: Database, change: Change) -> Written:
             before.trip_id,
             before.version,
             *events[-1],
-            *(list(column) for column in zip(*events, strict=True)),
+            *(texts(column) for column in zip(*events, strict=True)),
             *key_columns(change.key),
             change.response,
         )
