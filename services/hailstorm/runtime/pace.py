@@ -37,8 +37,8 @@ class Pace:
     Lets calls begin while those that did are done in time.
 
     `tolerated_seconds` is what they may take on average. They are looked at once in so
-    long, as what is let in now shows no sooner. The limit stays where it begins until
-    `crowd` of them are inside at a time and late, and may then fall below that.
+    long, as what is let in now shows no sooner. A limit of `crowd` and more falls only while
+    that many are inside at a time and late, and may then fall below that.
     """
 
     def __init__(
@@ -46,7 +46,6 @@ class Pace:
     ) -> None:
         self._clock = clock
         self._limit = limit
-        self._free = limit.value
         self._crowd = crowd
         self._tolerated = tolerated_seconds
         self._begun: dict[int, float] = {}
@@ -99,7 +98,8 @@ class Pace:
             return
         self._looks_at = now + self._tolerated
         took = wait_seconds + (sum(seen) / len(seen) if seen else 0.0)
-        is_hiccup = self._limit.value >= self._free and self._most < self._crowd
+        # Where a crowd would be let in and there is none. A limit on its way back is long about it.
+        is_hiccup = self._limit.value >= self._crowd and self._most < self._crowd
         self._limit.observe(0.0 if is_hiccup else took, self._most)
         self._took.clear()
         self._most = len(self._begun)

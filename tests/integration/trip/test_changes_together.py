@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -120,6 +121,15 @@ async def test_no_statement_asks_a_new_connection_for_types(
     await ended_offers(pool, CITY, [(name, 2) for name in names])
     shared, alone = statements()["writes._ADVANCE_MANY"], statements()["writes._ADVANCE"]
     assert {shared, alone} <= set(pool.asked)
+
+
+def test_no_statement_takes_an_array_that_asyncpg_does_not_know() -> None:
+    arrays = {
+        name: re.findall(r"\$\d+::(?!text\[\])\w+\[\]", statement)
+        for name, statement in statements().items()
+    }
+    assert {name: found for name, found in arrays.items() if found} == {}
+    assert any("::text[]::bigint[]" in statement for statement in statements().values())
 
 
 @pytest.mark.parametrize("is_analysed", [True, False])

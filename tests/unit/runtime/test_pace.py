@@ -202,6 +202,10 @@ def test_the_limit_is_free_again_after_an_overload(clock: SimulatedClock) -> Non
         clock.time += TOLERATED + 0.01
         pace.observe(0.0)
         values.append(limit.value)
+    # On its way back one that is slow is a hiccup again.
+    before = limit.value
+    late(pace, clock, 1)
+    assert limit.value >= before
     # Within 15 s it lets in what a pod of the knee has inside, and within 90 s nearly all.
     assert values[90] > 4
     assert values[-1] > 200

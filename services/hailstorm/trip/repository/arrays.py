@@ -4,7 +4,7 @@ Arrays of arguments, as the text that Postgres reads them from.
 Of all arrays asyncpg knows only text[] by itself. For any other it asks the catalogue on
 each new connection, in a recursive query: milliseconds on an idle core, and more than a
 second on a full one. That is longer than a statement may take, so the connection was given
-up for another, which had to ask again, and a crowded Postgres stayed so
+up for another, which had to ask again, and a Postgres that was full stayed so
 (docs/decisions/a-full-core-and-postgres.md). So statements say `$1::text[]::bigint[]`.
 """
 
@@ -20,4 +20,8 @@ def texts(values: Iterable[str | int | dt.datetime | bytes | None]) -> list[str 
 def _text(value: int | dt.datetime | bytes) -> str:
     if isinstance(value, dt.datetime):
         return value.isoformat()
-    return f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    if isinstance(value, int):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no text that Postgres would read")

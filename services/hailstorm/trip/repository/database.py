@@ -161,16 +161,12 @@ class Database:
             connections.leave_cancelled(connection)
             raise
         except BaseException as error:
-            if isinstance(error, TimeoutError):
-                # Given back once Postgres has heard that it is cancelled, or cut. On a full
-                # core a statement may be late by itself; a new connection costs Postgres a
-                # process, and both sides the proof of a password, which made it fuller.
+            if isinstance(error, TimeoutError) and left < s.command_seconds / 2:
+                # The caller had little time; that says nothing about Postgres. Taken for
+                # an outage, the calls of a long line opened the breaker for all others,
+                # and each cost its connection while the statement ran on.
                 connections.leave_cancelled(connection)
-                if left < s.command_seconds / 2:
-                    # The caller had little time; that says nothing about Postgres. Taken for
-                    # an outage, the calls of a long line opened the breaker for all others.
-                    raise _no_time() from error
-                raise
+                raise _no_time() from error
             if isinstance(error, AWAY) and not isinstance(error, asyncpg.DataError):
                 # Whether its statement ended, and what is on it now, nobody knows.
                 connection.terminate()
