@@ -219,8 +219,8 @@ def build_admission(settings: ServerSettings, clock: Clock) -> Admission:
     pace = None
     if settings.begin_milliseconds:
         tolerated = settings.begin_milliseconds / 1000
-        grown = GradientLimit(LEAST, settings.max_concurrent, tolerated, GROWTH)
-        pace = Pace(clock, grown, tolerated)
+        begun = GradientLimit(LEAST, settings.max_concurrent, tolerated, GROWTH)
+        pace = Pace(clock, begun, tolerated)
     return Admission(
         clock,
         settings.max_concurrent,

@@ -21,8 +21,8 @@ from hailstorm.runtime.limits import Limit
 LEAST: Final = 0.1
 # Of the root of the limit, which a look in time adds (`GradientLimit`). What was let in shows
 # in how long it takes at once, but most of its work comes later, while the trip goes on: a
-# limit that grew as fast as the door's let in three times what was there to be had, and next
-# to nothing after that, turn by turn. Of 1, 0.3, 0.1 and 0.03 the lower kept the more in time
+# limit that grew as fast as the door's let in more than their trips could have, and next to
+# nothing after that, turn by turn. Of 1, 0.3, 0.1 and 0.03 the lower kept the more in time
 # at three times the knee (the model of the tests), and the last one is late to open again.
 GROWTH: Final = 0.05
 # So many inside are an overload when they are late; fewer are a hiccup of the machine, and

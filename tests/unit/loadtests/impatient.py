@@ -34,7 +34,7 @@ def main() -> None:
     cities: dict[int, str] = {}
 
     def note(line: Call) -> None:
-        print(line.code, cities[id(gevent.getcurrent())], f"{line.lag_seconds:.3f}", flush=True)
+        print(line.code, cities[id(gevent.getcurrent())], flush=True)
 
     caller = Caller(options.target, note)
 

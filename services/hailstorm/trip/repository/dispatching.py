@@ -104,7 +104,7 @@ async def ended_offers(
 ) -> list[Ended]:
     """Those of the offers, each a trip and the version that made it, that have ended."""
     rows = await database.fetch(
-        _ENDED, city_id, texts(trip_id for trip_id, _ in offers), texts(made for _, made in offers)
+        _ENDED, city_id, [trip_id for trip_id, _ in offers], texts(made for _, made in offers)
     )
     return [Ended(row["place"] - 1, row["driver_id"], Move(row["move"])) for row in rows]
 
